@@ -1,6 +1,6 @@
 r"""Numerical witnesses: what a hand-derived gradient, log-determinant or order must agree with.
 
-Sources    squire1998-complex-step (W.1);  richardson1911 (W.2)
+Sources    squire1998-complex-step  (the complex step);  richardson1911  (the extrapolation)
 
 Each derivative is taken along one direction t, so a witness costs a few forward passes
 whatever the size of the input, and one random direction sees every entry.

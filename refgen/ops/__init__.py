@@ -1,0 +1,135 @@
+"""The reference op table. A backend is any module with these names and signatures."""
+
+from refgen.noise import normals
+from refgen.ops.activation import (
+    gelu_backward,
+    gelu_forward,
+    leaky_relu_backward,
+    leaky_relu_forward,
+    relu_backward,
+    relu_forward,
+    sigmoid,
+    sigmoid_backward,
+    sigmoid_forward,
+    silu_backward,
+    silu_forward,
+    softplus,
+    softplus_backward,
+    softplus_forward,
+    tanh_backward,
+    tanh_forward,
+)
+from refgen.ops.adam import (
+    adam_ema_step,
+    adam_step,
+    ema_step,
+)
+from refgen.ops.adversarial import (
+    discriminator_loss_backward,
+    discriminator_loss_forward,
+    minimax_loss_backward,
+    minimax_loss_forward,
+    nonsaturating_loss_backward,
+    nonsaturating_loss_forward,
+)
+from refgen.ops.coupling import (
+    affine_coupling_backward,
+    affine_coupling_forward,
+    affine_coupling_inverse,
+)
+from refgen.ops.dense import (
+    dense_backward,
+    dense_forward,
+)
+from refgen.ops.embedding import (
+    sinusoidal_embedding_backward,
+    sinusoidal_embedding_forward,
+)
+from refgen.ops.gaussian import (
+    gaussian_kl_backward,
+    gaussian_kl_forward,
+    reparameterize_backward,
+    reparameterize_forward,
+    reparameterize_kl_backward,
+    reparameterize_kl_drawn,
+    reparameterize_kl_forward,
+)
+from refgen.ops.likelihood import (
+    bernoulli_nll_backward,
+    bernoulli_nll_forward,
+    categorical_nll_backward,
+    categorical_nll_forward,
+    gaussian_nll_backward,
+    gaussian_nll_forward,
+)
+from refgen.ops.noising import (
+    noising_backward,
+    noising_drawn,
+    noising_forward,
+)
+from refgen.ops.step import (
+    ddim_step_backward,
+    ddim_step_drawn,
+    ddim_step_forward,
+    ddpm_step_backward,
+    ddpm_step_drawn,
+    ddpm_step_forward,
+)
+
+__all__ = [
+    "adam_ema_step",
+    "adam_step",
+    "affine_coupling_backward",
+    "affine_coupling_forward",
+    "affine_coupling_inverse",
+    "bernoulli_nll_backward",
+    "bernoulli_nll_forward",
+    "categorical_nll_backward",
+    "categorical_nll_forward",
+    "ddim_step_backward",
+    "ddim_step_drawn",
+    "ddim_step_forward",
+    "ddpm_step_backward",
+    "ddpm_step_drawn",
+    "ddpm_step_forward",
+    "dense_backward",
+    "dense_forward",
+    "discriminator_loss_backward",
+    "discriminator_loss_forward",
+    "ema_step",
+    "gaussian_kl_backward",
+    "gaussian_kl_forward",
+    "gaussian_nll_backward",
+    "gaussian_nll_forward",
+    "gelu_backward",
+    "gelu_forward",
+    "leaky_relu_backward",
+    "leaky_relu_forward",
+    "minimax_loss_backward",
+    "minimax_loss_forward",
+    "noising_backward",
+    "noising_drawn",
+    "noising_forward",
+    "nonsaturating_loss_backward",
+    "nonsaturating_loss_forward",
+    "normals",
+    "relu_backward",
+    "relu_forward",
+    "reparameterize_backward",
+    "reparameterize_forward",
+    "reparameterize_kl_backward",
+    "reparameterize_kl_drawn",
+    "reparameterize_kl_forward",
+    "sigmoid",
+    "sigmoid_backward",
+    "sigmoid_forward",
+    "silu_backward",
+    "silu_forward",
+    "sinusoidal_embedding_backward",
+    "sinusoidal_embedding_forward",
+    "softplus",
+    "softplus_backward",
+    "softplus_forward",
+    "tanh_backward",
+    "tanh_forward",
+]

@@ -1,0 +1,124 @@
+"""What it means to be a backend: these names, these signatures. A module qualifies.
+
+Here stand the hot ops, the ones worth a kernel; a backend that lacks one is laid over the
+reference, which has them all (refgen_kernels.overlay).
+"""
+
+from typing import Any, Protocol
+
+from refgen.noise import Stream
+from refgen.typing import Array
+
+
+class Ops(Protocol):
+    """A table of ops: refgen.ops is one, an overlay of kernels is another."""
+
+    def normals(self, stream: Stream, start: int, count: int) -> Array:
+        """Return standard normals start .. start + count of a stream, float32."""
+
+    def dense_forward(self, x: Array, w: Array, b: Array) -> tuple[Array, Any]:
+        """Return (y, cache)."""
+
+    def dense_backward(self, dy: Array, cache: Any) -> tuple[Array, Array, Array]:
+        """Return (dx, dw, db)."""
+
+    def noising_forward(self, data: Array, noise: Array, a: Array, b: Array) -> tuple[Array, Any]:
+        """Return (x, cache)."""
+
+    def noising_drawn(
+        self, data: Array, a: Array, b: Array, stream: Stream, start: int = 0
+    ) -> tuple[Array, Array]:
+        """Return (x, noise)."""
+
+    def reparameterize_kl_forward(
+        self, mu: Array, logvar: Array, noise: Array
+    ) -> tuple[Array, Array, Any]:
+        """Return (z, kl, cache)."""
+
+    def reparameterize_kl_backward(self, dz: Array, dkl: Array, cache: Any) -> tuple[Array, Array]:
+        """Return (dmu, dlogvar)."""
+
+    def reparameterize_kl_drawn(
+        self, mu: Array, logvar: Array, stream: Stream, start: int = 0
+    ) -> tuple[Array, Array, Any]:
+        """Return (z, kl, cache)."""
+
+    def affine_coupling_forward(
+        self, x: Array, shift: Array, log_scale: Array
+    ) -> tuple[Array, Array, Any]:
+        """Return (y, logdet, cache)."""
+
+    def affine_coupling_inverse(self, y: Array, shift: Array, log_scale: Array) -> Array:
+        """Return x."""
+
+    def affine_coupling_backward(
+        self, dy: Array, dlogdet: Array, cache: Any
+    ) -> tuple[Array, Array, Array]:
+        """Return (dx, dshift, dlog_scale)."""
+
+    def ddpm_step_forward(
+        self,
+        x: Array,
+        noise_hat: Array,
+        noise: Array,
+        *,
+        alpha: float,
+        alpha_bar: float,
+        sigma: float,
+    ) -> tuple[Array, Any]:
+        """Return (x_next, cache)."""
+
+    def ddpm_step_drawn(
+        self,
+        x: Array,
+        noise_hat: Array,
+        stream: Stream,
+        start: int = 0,
+        *,
+        alpha: float,
+        alpha_bar: float,
+        sigma: float,
+    ) -> Array:
+        """Return x_next."""
+
+    def ddim_step_forward(
+        self,
+        x: Array,
+        noise_hat: Array,
+        noise: Array,
+        *,
+        alpha_bar: float,
+        alpha_bar_next: float,
+        sigma: float,
+    ) -> tuple[Array, Any]:
+        """Return (x_next, cache)."""
+
+    def ddim_step_drawn(
+        self,
+        x: Array,
+        noise_hat: Array,
+        stream: Stream,
+        start: int = 0,
+        *,
+        alpha_bar: float,
+        alpha_bar_next: float,
+        sigma: float,
+    ) -> Array:
+        """Return x_next."""
+
+    def adam_ema_step(
+        self,
+        p: Array,
+        g: Array,
+        m: Array,
+        v: Array,
+        average: Array,
+        *,
+        step: int,
+        lr: float,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        eps: float = 1e-8,
+        decay: float,
+    ) -> tuple[Array, Array, Array, Array]:
+        """Return (p, m, v, average)."""
