@@ -1,0 +1,13 @@
+"""Worlds in which everything is known in closed form: the judges of whatever is learned.
+
+Each world answers, for x = a data + b noise at any signal level a and noise level b: log_density,
+score, data_mean, noise_mean, velocity; and sample, entropy.
+"""
+
+from refgen.exact.boxes import Boxes
+from refgen.exact.deltas import Deltas
+from refgen.exact.gaussian import Gaussian, LinearGaussian
+from refgen.exact.mixture import Mixture
+from refgen.exact.world import World, noised
+
+__all__ = ["Boxes", "Deltas", "Gaussian", "LinearGaussian", "Mixture", "World", "noised"]
