@@ -1,0 +1,8 @@
+"""Layers: frozen descriptions with init, forward and backward."""
+
+from refgen.layers.activation import Activation
+from refgen.layers.dense import Dense
+from refgen.layers.layer import Layer
+from refgen.layers.sequence import Sequence
+
+__all__ = ["Activation", "Dense", "Layer", "Sequence"]

@@ -1,0 +1,75 @@
+r"""The noise predictor's loss: predict the noise that was mixed into the data.
+
+Shapes     N batch, D data.   data, x, noise : (N, D)    t : (N,) in 1 .. T    loss : (N,)
+Sources    ho2020-ddpm  eq. 12 (weighted), eq. 14 and algorithm 1 (simple)
+
+    t ~ U{1 .. T},   ε ~ N(0, I),   x = √ᾱ_t data + √(1 − ᾱ_t) ε                   (DD.1)
+    loss = w_t ‖ε̂(x, t) − ε‖²                                                      (DD.2)
+    simple: w_t = 1                                                                (DD.3)
+    elbo:   w_t = T β_t² / (2 σ_t² α_t (1 − ᾱ_t)),   σ_t² = β_t                     (DD.4)
+
+With the elbo weights the mean of the loss over t is the sum over t of the bound's L_{t−1} in
+nats, up to terms without parameters; σ_t² = β_t keeps w_1 finite, where β̃_1 = 0 would not.
+
+Adjoint. Nothing but the prediction depends on parameters:
+
+    dε̂ = 2 w_t dloss (ε̂ − ε)                                                       (DD.5)
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from refgen import ops as reference
+from refgen.models import TimeMLP
+from refgen.noise import Noise
+from refgen.ops.protocol import Ops
+from refgen.processes import Schedule
+from refgen.typing import Array, Cache, Grads
+
+WEIGHTS = ("simple", "elbo")
+
+
+def loss_weights(schedule: Schedule, weight: str) -> Array:
+    """Return w_0 .. w_T, (T + 1,) float64; w_0 = 0 since t = 0 is the data.
+
+    Raises ValueError for a weight that is not one of WEIGHTS.
+    """
+    if weight not in WEIGHTS:
+        raise ValueError(f"unknown loss weight {weight!r}; there are {', '.join(WEIGHTS)}")
+    w = np.ones(schedule.T + 1)  # (DD.3)
+    if weight == "elbo":
+        beta, alpha, alpha_bar = schedule.beta[1:], schedule.alpha[1:], schedule.alpha_bar[1:]
+        w[1:] = schedule.T * beta**2 / (2 * beta * alpha * (1 - alpha_bar))  # (DD.4)
+    w[0] = 0.0
+    return w
+
+
+@dataclass(frozen=True)
+class NoisePrediction:
+    """The loss of a network ε̂(x, t) under a schedule."""
+
+    model: TimeMLP
+    schedule: Schedule
+    weight: str = "simple"
+    ops: Ops = field(default=reference, repr=False, compare=False)
+
+    def forward(self, params: Any, data: Array, noise: Noise) -> tuple[dict[str, Array], Cache]:
+        """Return ({"loss"}, cache), (N,); t and ε are drawn at this place in the noise."""
+        t = 1 + noise.at("t").integers(self.schedule.T, len(data))
+        dtype = data.real.dtype
+        a, b = self.schedule.signal(t).astype(dtype), self.schedule.spread(t).astype(dtype)
+        x, eps = self.ops.noising_drawn(data, a, b, noise.at("noise").stream)  # (DD.1)
+        noise_hat, model_cache = self.model.forward(params, x, t)
+        w = loss_weights(self.schedule, self.weight)[t].astype(dtype)
+        residual = noise_hat - eps
+        loss = w * np.sum(residual * residual, axis=1)  # (DD.2)
+        return {"loss": loss}, (w, residual, model_cache)
+
+    def backward(self, dloss: Array, cache: Cache) -> Grads:
+        """Return grads, in the tree of params."""
+        w, residual, model_cache = cache
+        dnoise_hat = 2.0 * (w * dloss)[:, None] * residual  # (DD.5)
+        _, grads = self.model.backward(dnoise_hat, model_cache)
+        return grads

@@ -1,0 +1,143 @@
+r"""Noise schedules of discrete diffusion. Time runs from data, t = 0, to noise, t = T.
+
+Shapes     every array : (T + 1,) float64, indexed by t; entry 0 is the data, where ᾱ = 1
+Sources    ho2020-ddpm  section 4 (linear);  nichol2021-improved  eq. 17 (cosine)
+
+    α_t = 1 − β_t,   ᾱ_t = Π_{s ≤ t} α_s,   x_t = √ᾱ_t data + √(1 − ᾱ_t) noise      (S.1)
+    β̃_t = β_t (1 − ᾱ_{t−1}) / (1 − ᾱ_t),   the variance of x_{t−1} given x_t and x_0 (S.2)
+
+    constant     β_t = β                                                              (S.3)
+    linear       β_t from β_1 to β_T in equal steps                                   (S.4)
+    quadratic    √β_t from √β_1 to √β_T in equal steps                                (S.5)
+    cosine       ᾱ_t = f(t) / f(0),  f(t) = cos²(½π (t/T + o) / (1 + o)),
+                 then β_t = min(1 − ᾱ_t / ᾱ_{t−1}, β_max)                             (S.6)
+
+With offset o = 0 the cosine moves uniformly on the arc (√ᾱ, √(1 − ᾱ)), and reaches ᾱ_T = 0,
+where a noise prediction says nothing about the data: β_max < 1 keeps it away from there.
+β̃_1 = 0: given x_0 there is nothing left to draw at the last step.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from refgen.typing import Array
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A sequence of noise levels, built once in float64 from β_1 .. β_T.
+
+    Raises ValueError for a singular schedule: every β must lie strictly between 0 and 1.
+    """
+
+    name: str
+    beta: Array  # (T + 1,); beta[0] = 0
+    alpha: Array = field(init=False)  # (T + 1,)
+    alpha_bar: Array = field(init=False)  # (T + 1,); 1 at t = 0, falling
+    posterior_var: Array = field(init=False)  # (T + 1,)  β̃; 0 at t = 0 and t = 1
+
+    def __post_init__(self) -> None:
+        beta = np.asarray(self.beta, dtype=np.float64)
+        if beta.ndim != 1 or beta.size < 2 or beta[0] != 0:
+            raise ValueError(f"{self.name} schedule: beta must be (T + 1,) with beta[0] = 0, T ≥ 1")
+        for t in np.flatnonzero(~((beta[1:] > 0) & (beta[1:] < 1)))[:1] + 1:
+            why = {True: "ᾱ becomes 0 there and the noise says nothing about the data"}.get(
+                bool(beta[t] >= 1), "no noise is added there and the reverse step divides by it"
+            )
+            raise ValueError(
+                f"{self.name} schedule: beta[{t}] = {beta[t]:.6g} is not inside (0, 1): {why}. "
+                "Choose beta (or max_beta) strictly between 0 and 1."
+            )
+        alpha = 1 - beta
+        alpha_bar = np.cumprod(alpha)  # (S.1)
+        posterior_var = np.zeros_like(beta)
+        posterior_var[1:] = beta[1:] * (1 - alpha_bar[:-1]) / (1 - alpha_bar[1:])  # (S.2)
+        for name, value in {
+            "beta": beta,
+            "alpha": alpha,
+            "alpha_bar": alpha_bar,
+            "posterior_var": posterior_var,
+        }.items():
+            value.setflags(write=False)
+            object.__setattr__(self, name, value)
+
+    @property
+    def T(self) -> int:
+        """The number of noise levels."""
+        return len(self.beta) - 1
+
+    def signal(self, t: Array | int) -> Array:
+        """Return √ᾱ_t, what is left of the data."""
+        root: Array = np.sqrt(self.alpha_bar[t])
+        return root
+
+    def spread(self, t: Array | int) -> Array:
+        """Return √(1 − ᾱ_t), the standard deviation of the noise."""
+        root: Array = np.sqrt(1 - self.alpha_bar[t])
+        return root
+
+
+def constant(T: int, beta: float = 0.02) -> Schedule:
+    """Return the schedule of T equal steps."""
+    return _from_steps("constant", np.full(_positive(T), beta))  # (S.3)
+
+
+def linear(T: int, first: float = 1e-4, last: float = 0.02) -> Schedule:
+    """Return the linear schedule; the defaults belong to T = 1000.
+
+    >>> round(float(np.log(linear(1000).alpha_bar[-1])), 3)
+    -10.117
+    """
+    return _from_steps("linear", np.linspace(first, last, _positive(T)))  # (S.4)
+
+
+def quadratic(T: int, first: float = 1e-4, last: float = 0.02) -> Schedule:
+    """Return the schedule whose √β grows linearly."""
+    if first < 0 or last < 0:
+        raise ValueError(f"quadratic schedule: first and last are betas, not {first}, {last}")
+    roots = np.linspace(math.sqrt(first), math.sqrt(last), _positive(T))
+    return _from_steps("quadratic", roots * roots)  # (S.5)
+
+
+def cosine(T: int, offset: float = 0.008, max_beta: float = 0.999) -> Schedule:
+    """Return the cosine schedule; offset = 0 is the plain one, cos²(πt/2T)."""
+    if not 0 <= offset < 1:
+        raise ValueError(f"cosine schedule: offset must lie in [0, 1), not {offset}")
+    t = np.arange(_positive(T) + 1) / T
+    f = np.cos(0.5 * math.pi * (t + offset) / (1 + offset)) ** 2
+    f[-1] = 0.0  # cos(½π), which libm rounds to 6e-17
+    return _from_steps("cosine", np.minimum(1 - f[1:] / f[:-1], max_beta))  # (S.6)
+
+
+SCHEDULES: dict[str, Callable[..., Schedule]] = {
+    "constant": constant,
+    "linear": linear,
+    "quadratic": quadratic,
+    "cosine": cosine,
+}
+
+
+def stride(T: int, steps: int) -> tuple[int, ...]:
+    """Return steps + 1 falling times from T to 0, as evenly apart as integers allow.
+
+    Raises ValueError unless 1 ≤ steps ≤ T: then no time is visited twice.
+
+    >>> stride(1000, 4)
+    (1000, 750, 500, 250, 0)
+    """
+    if not 1 <= steps <= T:
+        raise ValueError(f"a schedule of T = {T} levels has 1 .. {T} sampling steps, not {steps}")
+    return tuple(T * i // steps for i in range(steps, -1, -1))
+
+
+def _from_steps(name: str, steps: Array) -> Schedule:
+    return Schedule(name, np.concatenate([[0.0], steps]))
+
+
+def _positive(T: int) -> int:
+    if T < 1:
+        raise ValueError(f"a schedule needs T ≥ 1 noise levels, not {T}")
+    return T

@@ -1,0 +1,71 @@
+r"""DDIM: estimate the data, then return to the next level along the same noise.
+
+Shapes     x : (N, *S)    times : falling, from T to 0    one network call a step
+Source     song2021-ddim  eq. 12 and 16
+
+    for each step t → s:   x̂ = (x − √(1 − ᾱ_t) ε̂(x, t)) / √ᾱ_t
+                           x ← √ᾱ_s x̂ + √(1 − ᾱ_s − σ²) ε̂ + σ z                  (DI.1)
+    σ² = η² (1 − ᾱ_s) / (1 − ᾱ_t) (1 − ᾱ_t / ᾱ_s)                                (DI.2)
+
+η = 0 is deterministic, a first-order solver of the probability-flow ODE; η = 1 is the
+ancestral sampler with the posterior variance.
+"""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+from refgen import ops as reference
+from refgen.noise import Noise
+from refgen.ops.protocol import Ops
+from refgen.processes import Schedule
+from refgen.processes.parametrization import clip_noise
+from refgen.samplers.walk import Predict, checked
+from refgen.typing import Array
+
+
+def sample_ddim(
+    predict_noise: Predict,
+    x: Array,
+    schedule: Schedule,
+    noise: Noise,
+    *,
+    times: Sequence[int] | None = None,
+    eta: float = 0.0,
+    clip: float | None = None,
+    ops: Ops = reference,
+) -> Array:
+    """Return data from x, a draw of N(0, I).
+
+    times is any falling list from T to 0 (default: all). clip limits the estimate of the data to
+    ±clip at every step. Raises ValueError for other times and for eta outside [0, 1].
+    """
+    if not 0 <= eta <= 1:
+        raise ValueError(f"eta must lie in [0, 1], not {eta}: 0 is deterministic, 1 is ancestral")
+    for t, s in pairwise(checked(times, schedule)):
+        alpha_bar, alpha_bar_next = float(schedule.alpha_bar[t]), float(schedule.alpha_bar[s])
+        ratio = (1 - alpha_bar_next) / (1 - alpha_bar)
+        sigma = eta * math.sqrt(ratio * (1 - alpha_bar / alpha_bar_next))  # (DI.2)
+        noise_hat = predict_noise(x, t)
+        if clip is not None:
+            noise_hat = clip_noise(x, noise_hat, alpha_bar, clip)
+        if sigma > 0:
+            draw = noise.at("step", t).stream
+            x = ops.ddim_step_drawn(
+                x,
+                noise_hat,
+                draw,
+                alpha_bar=alpha_bar,
+                alpha_bar_next=alpha_bar_next,
+                sigma=sigma,
+            )  # (DI.1)
+        else:  # nothing is drawn: z has weight 0, so any array may stand for it
+            x, _ = ops.ddim_step_forward(
+                x,
+                noise_hat,
+                noise_hat,
+                alpha_bar=alpha_bar,
+                alpha_bar_next=alpha_bar_next,
+                sigma=0.0,
+            )
+    return x

@@ -1,0 +1,106 @@
+"""Denoising diffusion: learn to name the noise, then walk back from noise to data.
+
+Lectures   0, 2, 3, 4 (algorithms), 1 (losses)          Source  ho2020-ddpm;  song2021-ddim
+"""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+
+from refgen import ops as reference
+from refgen.models import TimeMLP
+from refgen.noise import Noise
+from refgen.objectives import NoisePrediction
+from refgen.ops.protocol import Ops
+from refgen.processes import SCHEDULES, Schedule, stride
+from refgen.samplers import sample_ancestral, sample_ddim
+from refgen.systems.system import Turn, refuse_sampler
+from refgen.typing import Array, Grads, Params
+
+
+@dataclass(frozen=True)
+class DDPM:
+    """A noise predictor ε̂(x, t), here a residual MLP, under a schedule of T levels.
+
+    clip limits the estimate of the data while sampling; 0 means no limit.
+    """
+
+    shape: tuple[int, ...]
+    T: int = 1000
+    schedule: str = "cosine"
+    weight: str = "simple"
+    hidden: int = 512
+    blocks: int = 3
+    variance: str = "posterior"
+    clip: float = 0.0
+    ops: Ops = field(default=reference, repr=False, compare=False)
+    samplers: ClassVar[tuple[str, ...]] = ("ancestral", "ddim")
+
+    @property
+    def process(self) -> Schedule:
+        """The noise levels. Raises ValueError for a schedule that does not exist."""
+        if self.schedule not in SCHEDULES:
+            raise ValueError(f"unknown schedule {self.schedule!r}; there are {sorted(SCHEDULES)}")
+        return SCHEDULES[self.schedule](self.T)
+
+    @property
+    def model(self) -> TimeMLP:
+        """The network ε̂, (N, X) and (N,) -> (N, X)."""
+        return TimeMLP(math.prod(self.shape), self.hidden, self.blocks, ops=self.ops)
+
+    @property
+    def objective(self) -> NoisePrediction:
+        """The loss that training descends."""
+        return NoisePrediction(self.model, self.process, self.weight, self.ops)
+
+    def init(self, noise: Noise) -> Params:
+        """Draw {"model": ...}."""
+        return {"model": self.model.init(noise)}
+
+    def turns(self) -> tuple[Turn, ...]:
+        """One player, one loss."""
+        return (Turn("model", self.gradient),)
+
+    def gradient(self, params: Any, batch: Array, noise: Noise) -> tuple[dict[str, Array], Grads]:
+        """Return (loss of each example, gradient of the mean loss)."""
+        flat = batch.reshape(len(batch), -1)
+        terms, cache = self.objective.forward(params["model"], flat, noise)
+        mean = np.full_like(terms["loss"], 1 / len(batch))
+        return terms, self.objective.backward(mean, cache)
+
+    def predict_noise(self, params: Any, x: Array, t: int) -> Array:
+        """Return ε̂(x, t) of (N, X) at one time."""
+        noise_hat, _ = self.model.forward(params["model"], x, np.full(len(x), t))
+        return noise_hat
+
+    def sample(
+        self, params: Any, count: int, noise: Noise, *, sampler: str = "", steps: int = 0
+    ) -> Array:
+        """Walk from noise to data, by default all T levels by the ancestral sampler."""
+        refuse_sampler("ddpm", self.samplers, sampler, steps)
+        schedule = self.process
+        dtype = params["model"]["in"]["dense"]["w"].dtype
+        start = self.ops.normals(noise.at("start").stream, 0, count * math.prod(self.shape))
+        x = start.reshape(count, -1).astype(dtype)
+
+        def predict(x: Array, t: int) -> Array:
+            return self.predict_noise(params, x, t)
+
+        times, clip = stride(schedule.T, steps or schedule.T), self.clip or None
+        walk = noise.at("walk")
+        if sampler == "ddim":
+            x = sample_ddim(predict, x, schedule, walk, times=times, clip=clip, ops=self.ops)
+        else:
+            x = sample_ancestral(
+                predict,
+                x,
+                schedule,
+                walk,
+                times=times,
+                variance=self.variance,
+                clip=clip,
+                ops=self.ops,
+            )
+        return x.reshape(count, *self.shape)
