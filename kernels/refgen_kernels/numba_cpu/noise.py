@@ -1,0 +1,133 @@
+"""Normals, 64 at a time. Mirrors refgen.noise, equation by equation and bit for bit.
+
+A block of 64 is four vectors: lane l of vector w is word w of counter 16 b + l, which is
+element 64 b + 16 w + l of the stream (N.2). Blocks stand where the stream puts them, whatever
+element a draw starts at, so only the first and the last of a draw may be cut.
+"""
+
+import numpy as np
+from numba import prange
+
+from refgen import noise as page
+from refgen.noise import Stream
+from refgen.typing import Array
+from refgen_kernels.numba_cpu.buffers import empty
+from refgen_kernels.numba_cpu.build import inlined, kernel
+from refgen_kernels.numba_cpu.simd import (
+    bits_of,
+    float_of_bits,
+    float_of_signed,
+    float_of_unsigned,
+    floats,
+    lane_numbers,
+    multiply_wide,
+    shift_signed,
+    square_root,
+    store,
+    store_part,
+    where,
+    words,
+)
+
+U, F = np.uint32, np.float32
+M0, M1, W0, W1, MASK = U(page.M0), U(page.M1), U(page.W0), U(page.W1), U(page.MASK)
+P, S, C, LN2 = (tuple(F(a) for a in table) for table in (page.P, page.S, page.C, page.LN2))
+SQRT_HALF, MANTISSA = U(page.SQRT_HALF), U(0x7FFFFF)
+ONE, TWO, TWENTY_THREE, THIRTY = U(1), U(2), U(23), U(30)
+HALF, ONE_F, MINUS_TWO = F(0.5), F(1), F(-2)
+PER_WORD, PER_HALF, HALF_RANGE = F(2.0**-32), F(2.0**-31), U(0x3FFFFFFF)
+CHUNK = 4096  # elements of one task: 16 KB, which stay in the nearest cache
+LAST = 2**62  # beyond it the index of an element would not fit a signed word
+
+
+def normals(stream: Stream, start: int, count: int) -> Array:
+    """CPU twin of refgen.noise.normals, bit for bit; beyond element 2⁶² it is that page."""
+    if not 0 <= start <= start + count < LAST:
+        return page.normals(stream, start, count)
+    z = empty((count,))
+    _normals(count, z, stream, start)
+    return z
+
+
+@kernel
+def _normals(z, stream, start):  # type: ignore[no-untyped-def]
+    for chunk in prange((z.size + CHUNK - 1) // CHUNK):
+        draw(z, chunk * CHUNK, min(z.size, (chunk + 1) * CHUNK), stream, start)
+
+
+@inlined
+def draw(z, lo, hi, stream, start):  # type: ignore[no-untyped-def]
+    """Set z[lo:hi] to the normals start + lo .. start + hi of a stream."""
+    for block in range((start + lo) // 64, (start + hi + 63) // 64):
+        z0, z1, z2, z3 = _block(block, stream)
+        at = 64 * block - start  # (N.2)
+        if lo <= at and at + 64 <= hi:
+            store(z, at, z0)
+            store(z, at + 16, z1)
+            store(z, at + 32, z2)
+            store(z, at + 48, z3)
+        else:
+            store_part(z, at, z0, lo, hi)
+            store_part(z, at + 16, z1, lo, hi)
+            store_part(z, at + 32, z2, lo, hi)
+            store_part(z, at + 48, z3, lo, hi)
+
+
+@inlined
+def _block(block, stream):  # type: ignore[no-untyped-def]
+    w0, w1, w2, w3 = _philox(16 * block, stream)
+    cos_1, sin_1 = _cos_sin(w1)
+    cos_3, sin_3 = _cos_sin(w3)
+    r0 = square_root(_log(w0) * MINUS_TWO)
+    r2 = square_root(_log(w2) * MINUS_TWO)
+    return r0 * cos_1, r0 * sin_1, r2 * cos_3, r2 * sin_3  # (N.4)
+
+
+@inlined
+def _philox(index, stream):  # type: ignore[no-untyped-def]
+    k0, k1 = U(stream[0]), U(stream[1])
+    c0, c1 = words(U(index)) + lane_numbers(), words(U(index >> 32))
+    c2, c3 = words(U(stream[2])), words(U(stream[3]))
+    for _ in range(10):
+        high_0, low_0 = multiply_wide(c0, M0)
+        high_2, low_2 = multiply_wide(c2, M1)
+        c0, c1, c2, c3 = high_2 ^ c1 ^ k0, low_2, high_0 ^ c3 ^ k1, low_0  # (N.1)
+        k0, k1 = U(k0 + W0), U(k1 + W1)
+    return c0, c1, c2, c3
+
+
+@inlined
+def _log(w):  # type: ignore[no-untyped-def]
+    u = (float_of_unsigned(w) + HALF) * PER_WORD  # (N.3)
+    above = bits_of(u) - SQRT_HALF
+    exponent = shift_signed(above, TWENTY_THREE)
+    e = float_of_signed(exponent)
+    s = float_of_bits((above & MANTISSA) + SQRT_HALF) - ONE_F
+    s = where(exponent, s, (float_of_unsigned(w ^ MASK) + HALF) * -PER_WORD)
+    p = s * P[0] + P[1]
+    p = p * s + P[2]
+    p = p * s + P[3]
+    p = p * s + P[4]
+    p = p * s + P[5]
+    p = p * s + P[6]
+    p = p * s + P[7]
+    s2 = s * s
+    tail = s2 * s * p + e * LN2[1]
+    return s + (tail - s2 * HALF) + e * LN2[0]  # (N.5)
+
+
+@inlined
+def _cos_sin(w):  # type: ignore[no-untyped-def]
+    q = w >> THIRTY
+    t = float_of_signed(((w << TWO) >> ONE) - HALF_RANGE) * PER_HALF
+    t2 = t * t
+    sin = t * (((t2 * S[0] + S[1]) * t2 + S[2]) * t2 + S[3])
+    cos = t2 * (((t2 * C[0] + C[1]) * t2 + C[2]) * t2 + C[3]) + ONE_F  # (N.6)
+    x, y = where(q & ONE, sin, cos), where(q & ONE, cos, sin)
+    return _negate(x, (q + ONE) & TWO), _negate(y, q & TWO)
+
+
+@inlined
+def _negate(x, two):  # type: ignore[no-untyped-def]
+    """Flip the sign where `two` is 2 rather than 0: moved up, it is the sign bit."""
+    return float_of_bits(bits_of(x) ^ (two << THIRTY))

@@ -1,0 +1,307 @@
+"""Sixteen lanes at a time: vector types for Numba, spelled with + - * / & ^ >> <<.
+
+    F16   sixteen float32      U16   sixteen 32-bit words
+
+LLVM's vectoriser may or may not see what a loop means (one signed index is enough to stop it).
+Here the vectors are types, so what is written is what runs: one zmm register on AVX-512, two
+ymm on AVX2, four xmm elsewhere. An operation is one line of LLVM's language; there is no fused
+multiply-add and no reordering among them, so every CPU computes the same bits.
+
+A number on the right of an operator, float32 with F16 and uint32 with U16, stands for sixteen
+copies of itself. Arrays are one-dimensional, contiguous and of float32; nothing checks bounds.
+"""
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
+
+WIDTH = 16
+FLOAT, WORD, DOUBLE_WORD, FLAG = ir.FloatType(), ir.IntType(32), ir.IntType(64), ir.IntType(1)
+FLOATS, WORDS = ir.VectorType(FLOAT, WIDTH), ir.VectorType(WORD, WIDTH)
+PAIRS, FLAGS = ir.VectorType(DOUBLE_WORD, WIDTH // 2), ir.VectorType(FLAG, WIDTH)
+COUNT = range(WIDTH)
+BYTES = ir.Constant(WORD, 4)  # the alignment of memory: that of one float
+Emit = Callable[..., Any]  # (builder, *values) -> value
+
+
+class Lanes(types.Type):  # type: ignore[misc]
+    """The type of a vector, to Numba."""
+
+    def __init__(self, name: str, scalar: types.Type, vector: ir.Type) -> None:
+        self.scalar, self.vector = scalar, vector
+        super().__init__(name=name)
+
+
+F16 = Lanes("F16", types.float32, FLOATS)
+U16 = Lanes("U16", types.uint32, WORDS)
+
+
+@register_model(Lanes)
+class LanesModel(models.PrimitiveModel):  # type: ignore[misc]
+    """A vector is one LLVM value."""
+
+    def __init__(self, manager: Any, lanes: Lanes) -> None:
+        super().__init__(manager, lanes, lanes.vector)
+
+
+def _constant(lanes: Lanes, value: int) -> Any:
+    return ir.Constant(lanes.vector, [value] * WIDTH)
+
+
+def _splat(build: Any, scalar: Any) -> Any:
+    """Put copies of one number into all lanes."""
+    vector = ir.VectorType(scalar.type, WIDTH)
+    first = build.insert_element(ir.Constant(vector, ir.Undefined), scalar, ir.Constant(WORD, 0))
+    return _shuffle(build, first, first, [0] * WIDTH)
+
+
+def _shuffle(build: Any, x: Any, y: Any, order: list[int]) -> Any:
+    """Pick lanes of x (0 .. 15) and y (16 .. 31)."""
+    return build.shuffle_vector(x, y, ir.Constant(ir.VectorType(WORD, len(order)), order))
+
+
+def _call(build: Any, name: str, result: Any, *args: Any) -> Any:
+    """Call one of LLVM's own functions."""
+    kind = ir.FunctionType(result, [a.type for a in args])
+    return build.call(cgutils.get_or_insert_function(build.module, kind, name), args)
+
+
+# Operators: (lanes, lanes) -> lanes and (lanes, number) -> lanes.
+
+
+def _operators(lanes: Lanes, table: dict[Callable[..., Any], str]) -> None:
+    for symbol, instruction in table.items():
+        _type_operator(symbol, lanes)
+        _lower_operator(symbol, lanes, instruction)
+
+
+def _type_operator(symbol: Callable[..., Any], lanes: Lanes) -> None:
+    @type_callable(symbol)  # type: ignore[untyped-decorator]
+    def resolve(context: Any) -> Any:
+        def typer(x: Any, y: Any) -> Any:
+            return lanes if x is lanes and y in (lanes, lanes.scalar) else None
+
+        return typer
+
+
+def _lower_operator(symbol: Callable[..., Any], lanes: Lanes, instruction: str) -> None:
+    @lower_builtin(symbol, lanes, lanes)  # type: ignore[untyped-decorator]
+    def both(context: Any, build: Any, signature: Any, args: Any) -> Any:
+        return getattr(build, instruction)(*args)
+
+    @lower_builtin(symbol, lanes, lanes.scalar)  # type: ignore[untyped-decorator]
+    def right(context: Any, build: Any, signature: Any, args: Any) -> Any:
+        return getattr(build, instruction)(args[0], _splat(build, args[1]))
+
+
+_operators(
+    F16,
+    {
+        operator.add: "fadd",
+        operator.sub: "fsub",
+        operator.mul: "fmul",
+        operator.truediv: "fdiv",
+    },
+)
+_operators(
+    U16,
+    {
+        operator.add: "add",
+        operator.sub: "sub",
+        operator.and_: "and_",
+        operator.xor: "xor",
+        operator.lshift: "shl",
+        operator.rshift: "lshr",
+    },
+)
+
+
+# Functions. Numba calls each with types and takes (signature, emitter) back.
+
+
+def _emit(f: Emit) -> Any:
+    """Wrap f(builder, *values) as Numba wants it."""
+    return lambda context, build, signature, args: f(build, *args)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def floats(context: Any, x: Any) -> Any:
+    """Sixteen copies of a float32."""
+    return F16(types.float32), _emit(_splat)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def words(context: Any, x: Any) -> Any:
+    """Sixteen copies of a uint32."""
+    return U16(types.uint32), _emit(_splat)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def lane_numbers(context: Any) -> Any:
+    """Return 0, 1, ..., 15."""
+    return U16(), _emit(lambda build: ir.Constant(WORDS, list(COUNT)))
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def bits_of(context: Any, x: Any) -> Any:
+    """Read the bits of floats as words."""
+    return U16(F16), _emit(lambda build, x: build.bitcast(x, WORDS))
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def float_of_bits(context: Any, w: Any) -> Any:
+    """Read words as the bits of floats."""
+    return F16(U16), _emit(lambda build, w: build.bitcast(w, FLOATS))
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def float_of_unsigned(context: Any, w: Any) -> Any:
+    """Convert 0 .. 2³² − 1 to the nearest float."""
+    return F16(U16), _emit(lambda build, w: build.uitofp(w, FLOATS))
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def float_of_signed(context: Any, w: Any) -> Any:
+    """Convert −2³¹ .. 2³¹ − 1 to the nearest float."""
+    return F16(U16), _emit(lambda build, w: build.sitofp(w, FLOATS))
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def shift_signed(context: Any, w: Any, by: Any) -> Any:
+    """Shift to the right, keeping the sign."""
+    emit = _emit(lambda build, w, by: build.ashr(w, _splat(build, by)))
+    return U16(U16, types.uint32), emit
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def square_root(context: Any, x: Any) -> Any:
+    """Return the correctly rounded square root."""
+
+    def emit(build: Any, x: Any) -> Any:
+        return _call(build, "llvm.sqrt.v16f32", FLOATS, x)
+
+    return F16(F16), _emit(emit)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def where(context: Any, w: Any, x: Any, y: Any) -> Any:
+    """Return x in the lanes where the word w is not 0, y elsewhere."""
+
+    def emit(build: Any, w: Any, x: Any, y: Any) -> Any:
+        return build.select(build.icmp_unsigned("!=", w, _constant(U16, 0)), x, y)
+
+    return F16(U16, F16, F16), _emit(emit)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def clamp(context: Any, x: Any, low: Any, high: Any) -> Any:
+    """Return x within [low, high]; a NaN stays one."""
+
+    def emit(build: Any, x: Any, low: Any, high: Any) -> Any:
+        low, high = _splat(build, low), _splat(build, high)
+        x = build.select(build.fcmp_ordered("<", x, low), low, x)
+        return build.select(build.fcmp_ordered(">", x, high), high, x)
+
+    return F16(F16, types.float32, types.float32), _emit(emit)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def multiply_wide(context: Any, w: Any, by: Any) -> Any:
+    """Return the upper and the lower words of sixteen products of 64 bits."""
+
+    def emit(context: Any, build: Any, signature: Any, args: Any) -> Any:
+        pairs, by = build.bitcast(args[0], PAIRS), _splat(build, build.zext(args[1], DOUBLE_WORD))
+        by = _shuffle(build, by, by, [0] * 8)
+        low_half, shift = ir.Constant(PAIRS, [2**32 - 1] * 8), ir.Constant(PAIRS, [32] * 8)
+        even = build.bitcast(build.mul(build.and_(pairs, low_half), by), WORDS)
+        odd = build.bitcast(build.mul(build.lshr(pairs, shift), by), WORDS)
+        high, low = (
+            _shuffle(build, even, odd, [2 * i + half + 16 * odd for i in range(8) for odd in (0, 1)])
+            for half in (1, 0)
+        )
+        return context.make_tuple(build, signature.return_type, (high, low))
+
+    return types.UniTuple(U16, 2)(U16, types.uint32), emit
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def total(context: Any, x: Any) -> Any:
+    """Add up the lanes: halves first, always in the same order."""
+
+    def emit(build: Any, x: Any) -> Any:
+        for half in (8, 4, 2, 1):
+            x = build.fadd(x, _shuffle(build, x, x, [(i + half) % WIDTH for i in COUNT]))
+        return build.extract_element(x, ir.Constant(WORD, 0))
+
+    return types.float32(F16), _emit(emit)
+
+
+# Memory.
+
+
+def _at(context: Any, build: Any, array: Any, data: Any, index: Any) -> Any:
+    """Return a pointer to sixteen floats of an array."""
+    first = context.make_array(array)(context, build, data).data
+    return build.bitcast(build.gep(first, [index]), FLOATS.as_pointer())
+
+
+def _lanes_below(build: Any, count: Any) -> Any:
+    """Mask the lanes 0 .. count − 1; all or none for a count beyond."""
+    number = ir.Constant(ir.VectorType(DOUBLE_WORD, WIDTH), list(COUNT))
+    return build.icmp_signed("<", number, _splat(build, count))
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def load(context: Any, array: Any, index: Any) -> Any:
+    """Read array[index : index + 16]."""
+
+    def emit(context: Any, build: Any, signature: Any, args: Any) -> Any:
+        return build.load(_at(context, build, signature.args[0], *args), align=4)
+
+    return F16(array, types.int64), emit
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def store(context: Any, array: Any, index: Any, x: Any) -> Any:
+    """Write array[index : index + 16]."""
+
+    def emit(context: Any, build: Any, signature: Any, args: Any) -> Any:
+        build.store(args[2], _at(context, build, signature.args[0], *args[:2]), align=4)
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64, F16), emit
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def load_part(context: Any, array: Any, index: Any, stop: Any) -> Any:
+    """Read array[index : stop], at most 16 of it; the other lanes are 0."""
+
+    def emit(context: Any, build: Any, signature: Any, args: Any) -> Any:
+        pointer = _at(context, build, signature.args[0], *args[:2])
+        mask = _lanes_below(build, build.sub(args[2], args[1]))
+        zeros = ir.Constant(FLOATS, None)
+        return _call(build, "llvm.masked.load.v16f32.p0", FLOATS, pointer, BYTES, mask, zeros)
+
+    return F16(array, types.int64, types.int64), emit
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def store_part(context: Any, array: Any, index: Any, x: Any, start: Any, stop: Any) -> Any:
+    """Write those of array[index : index + 16] that lie in start .. stop."""
+
+    def emit(context: Any, build: Any, signature: Any, args: Any) -> Any:
+        array, index, x, start, stop = args
+        pointer = _at(context, build, signature.args[0], array, index)
+        mask = build.and_(
+            build.not_(_lanes_below(build, build.sub(start, index))),
+            _lanes_below(build, build.sub(stop, index)),
+        )
+        _call(build, "llvm.masked.store.v16f32.p0", ir.VoidType(), x, pointer, BYTES, mask)
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64, F16, types.int64, types.int64), emit
