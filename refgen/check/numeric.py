@@ -1,0 +1,184 @@
+r"""Numerical derivatives of a loss, each with its noise: what a derivation is judged by.
+
+Shapes     K named terms of the loss, M probes of one tensor of P entries.
+           x, tangent : (P,)    f(x) : (K,)    Numeric.value, Numeric.noise : (M, K)
+Sources    squire1998-complex-step;  richardson1911;  more2011-noise  (the noise of f)
+
+A probe is a tangent t: a basis vector, which sees one entry, or a random direction of length
+one, which sees them all. Along each, central differences with two Richardson steps
+
+    D(h) = (f(x + h t) − f(x − h t)) / 2h,   R(h) = (4 D(h/2) − D(h)) / 3              (NG.1)
+    f* = (16 R(h/2) − R(h)) / 15                                                       (NG.2)
+    noise = |f* − R(h/2)| + |f* − R(h)| / 16 + 16 s/h                                  (NG.3)
+
+where s is the standard deviation of the rounding in f. Of the steps tried the one with the
+least noise counts. s is measured: in the k-th differences of f at equidistant points nothing
+smooth is left, so that, with the median in place of the mean lest a kink count as noise,
+
+    s² = (k!)² / (2k)! · E (Δᵏf)²,   k = 6                                             (NG.4)
+
+The complex step is taken instead where it agrees with every central difference: it subtracts
+nothing, and its noise is what a change of x by a few roundings makes of it. Where it does not
+agree, f may have a kink at x: as h falls, the gap between the slopes on both sides
+
+    |f(x + h t) − 2 f(x) + f(x − h t)| / h                                             (NG.5)
+
+falls with h where f is smooth and stays where it is not.
+"""
+
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from refgen.check.witness import complex_step
+from refgen.noise import Noise
+from refgen.typing import Array
+
+EPS = float(np.finfo(np.float64).eps)
+ENTRIES = 400  # a tensor with more entries is probed at a subset, and along directions
+DIRECTIONS = 8
+STEPS = (1e-2, 1e-1, 1e-3, 1e-4, 1e-6)  # in units of max(1, |x|)
+ORDER = 6  # k of (NG.4)
+SPACING, POINTS = 1e-6, 24  # of the points of (NG.4)
+
+Terms = Callable[[Array], Array]
+
+
+@dataclass(frozen=True)
+class Probes:
+    """The tangents along which one tensor is judged."""
+
+    entries: Array  # (E,) flat indices
+    directions: Array  # (R, P), each of length 1; R = 0 where every entry is probed
+
+    def __len__(self) -> int:
+        return len(self.entries) + len(self.directions)
+
+    def tangent(self, m: int, x: Array) -> Array:
+        """Return probe m: (P,)."""
+        if m >= len(self.entries):
+            return np.asarray(self.directions[m - len(self.entries)])
+        basis = np.zeros(x.shape)
+        basis[self.entries[m]] = 1.0
+        return basis
+
+    def project(self, gradient: Array) -> Array:
+        """Return what a gradient (*S) predicts along every probe: (M,)."""
+        flat = np.reshape(gradient, -1)
+        return np.asarray(np.concatenate([flat[self.entries], self.directions @ flat]))
+
+    def reach(self, x: Array) -> Array:
+        """Return the length that counts as one along every probe: (M,)."""
+        typical = np.sqrt(np.mean(x * x)) if x.size else 0.0
+        size = np.concatenate([np.abs(x[self.entries]), np.full(len(self.directions), typical)])
+        return np.asarray(np.maximum(1.0, size))
+
+
+def choose_probes(size: int, noise: Noise) -> Probes:
+    """Probe every entry of a small tensor; of a large one a drawn subset, and directions."""
+    if size <= ENTRIES:
+        return Probes(np.arange(size), np.zeros((0, size)))
+    drawn = np.argsort(noise.at("entries").uniform(size), kind="stable")[:ENTRIES]
+    directions = noise.at("directions").normal((DIRECTIONS, size))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    return Probes(np.sort(drawn), directions)
+
+
+class Numeric(NamedTuple):
+    """The numerical derivative of every term along every probe."""
+
+    value: Array  # (M, K)
+    noise: Array  # (M, K)  a bound on the error of value, as estimated
+    kink: Array  # (M,)  True where f has no derivative
+    method: str
+
+
+def differentiate(f: Terms, x: Array, probes: Probes, rounding: Array, noise: Noise) -> Numeric:
+    """Return the derivatives of f : (P,) -> (K,) at x; rounding is s of each term, (K,)."""
+    with np.errstate(all="ignore"):
+        reach = probes.reach(x)
+        tangents = (probes.tangent(m, x) for m in range(len(probes)))
+        pairs = [_central(f, x, t, r, rounding) for t, r in zip(tangents, reach, strict=True)]
+        shape = (len(probes), len(rounding))
+        value = np.reshape([v for v, _ in pairs], shape)
+        error = np.reshape([e for _, e in pairs], shape)
+        exact = _complex(f, x, probes, noise)
+        if exact is not None and np.all(np.isfinite(error)):
+            close = np.abs(exact[0] - value) <= 4 * error + 1e-9 * np.abs(value)
+            if np.all(close):
+                calm = np.zeros(len(probes), bool)
+                return Numeric(exact[0], exact[1], calm, "complex step")
+        size = float(np.max(np.abs(value[np.isfinite(value)]), initial=0.0))
+        kink = [
+            _kink(f, x, probes.tangent(m, x), reach[m], rounding, size) for m in range(len(probes))
+        ]
+        return Numeric(value, error, np.array(kink, bool), "central difference")
+
+
+def rounding_noise(values: Array) -> Array:
+    """Return the standard deviation of the rounding in values (points, ...) of a smooth path.
+
+    >>> t = np.arange(200.0)
+    >>> noisy = np.sin(1e-3 * t) + 1e-8 * Noise(0).normal(200)
+    >>> bool(0.5e-8 < rounding_noise(noisy) < 2e-8)
+    True
+    """
+    gamma = math.factorial(ORDER) ** 2 / math.factorial(2 * ORDER)
+    typical = np.median(np.abs(np.diff(values, ORDER, axis=0)), axis=0) / 0.6745
+    return np.asarray(math.sqrt(gamma) * typical)  # (NG.4)
+
+
+def _central(
+    f: Terms, x: Array, tangent: Array, reach: float, rounding: Array
+) -> tuple[Array, Array]:
+    best = np.zeros(rounding.shape), np.full(rounding.shape, np.inf)
+    for step in STEPS:
+        h = step * reach
+        d1, d2, d4 = (
+            (f(x + g * tangent) - f(x - g * tangent)) / (2 * g) for g in (h, h / 2, h / 4)
+        )
+        coarse, fine = (4 * d2 - d1) / 3, (4 * d4 - d2) / 3  # (NG.1)
+        value = (16 * fine - coarse) / 15  # (NG.2)
+        noise = np.abs(value - fine) + np.abs(value - coarse) / 16 + 16 * rounding / h  # (NG.3)
+        if np.all(np.isfinite(value)) and np.sum(noise) < np.sum(best[1]):
+            best = value, noise
+        if np.all(best[1] <= 1e-10 * np.abs(best[0]) + 2000 * rounding):
+            break
+    return best
+
+
+def _complex(f: Terms, x: Array, probes: Probes, noise: Noise) -> tuple[Array, Array] | None:
+    """Return the complex step and its noise, or None where f cannot take complex numbers."""
+    nearby = x * (1 + 4 * EPS * noise.at("nearby").normal(x.shape))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # a cast that discards the imaginary part only warns
+            value, moved = (
+                np.array(
+                    [complex_step(f, [at], [probes.tangent(m, x)]) for m in range(len(probes))]
+                )
+                for at in (x, nearby)
+            )
+    except Exception:  # whatever the reader's code raises on complex numbers
+        return None
+    if not np.all(np.isfinite(value)):
+        return None
+    drift = np.max(np.abs(moved - value), axis=0, initial=0.0)
+    size = np.max(np.abs(value), axis=0, initial=0.0)
+    return value, np.broadcast_to(8 * drift + 32 * EPS * size, value.shape)
+
+
+def _kink(f: Terms, x: Array, tangent: Array, reach: float, rounding: Array, size: float) -> bool:
+    here = f(x)
+
+    def gap(h: float) -> Array:
+        return np.asarray(np.abs(f(x + h * tangent) - 2 * here + f(x - h * tangent)) / h)  # (NG.5)
+
+    h = 1e-5 * reach
+    wide, narrow = gap(h), gap(h / 4)
+    visible = narrow > 100 * rounding / h + 1e-6 * size
+    return bool(np.any(visible & (narrow > 0.6 * wide)))
