@@ -49,6 +49,9 @@ class CouplingFlow:
     def __post_init__(self) -> None:
         if self.dim < 2:
             raise ValueError(f"a coupling flow needs at least 2 features, not {self.dim}")
+        if self.layers < 1:
+            raise ValueError(f"a coupling flow needs at least 1 layer, not {self.layers}")
+        self._network(0)  # refuses sizes that cannot be
 
     def init(self, noise: Noise) -> Params:
         """Draw the networks; the last map of each is 0, so the flow starts as the identity."""

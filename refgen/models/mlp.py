@@ -54,6 +54,7 @@ class TimeMLP:
     def __post_init__(self) -> None:
         if self.blocks < 1:
             raise ValueError(f"blocks must be at least 1, not {self.blocks}: time enters there")
+        self._layers()  # refuses sizes that cannot be
 
     def init(self, noise: Noise) -> Params:
         """Draw the parameters; every block starts as the identity, the output at 0."""

@@ -48,12 +48,15 @@ def loss_weights(schedule: Schedule, weight: str) -> Array:
 
 @dataclass(frozen=True)
 class NoisePrediction:
-    """The loss of a network ε̂(x, t) under a schedule."""
+    """The loss of a network ε̂(x, t) under a schedule. Raises ValueError for an unknown weight."""
 
     model: TimeMLP
     schedule: Schedule
     weight: str = "simple"
     ops: Ops = field(default=reference, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        loss_weights(self.schedule, self.weight)
 
     def forward(self, params: Any, data: Array, noise: Noise) -> tuple[dict[str, Array], Cache]:
         """Return ({"loss"}, cache), (N,); t and ε are drawn at this place in the noise."""

@@ -15,7 +15,7 @@ from refgen.noise import Noise
 from refgen.objectives import NoisePrediction
 from refgen.ops.protocol import Ops
 from refgen.processes import SCHEDULES, Schedule, stride
-from refgen.samplers import sample_ancestral, sample_ddim
+from refgen.samplers import VARIANCES, sample_ancestral, sample_ddim
 from refgen.systems.system import Turn, refuse_sampler
 from refgen.typing import Array, Grads, Params
 
@@ -37,6 +37,13 @@ class DDPM:
     clip: float = 0.0
     ops: Ops = field(default=reference, repr=False, compare=False)
     samplers: ClassVar[tuple[str, ...]] = ("ancestral", "ddim")
+
+    def __post_init__(self) -> None:
+        _ = self.objective  # refuses settings that cannot be
+        if self.variance not in VARIANCES:
+            raise ValueError(f"variance {self.variance!r} is not one of {', '.join(VARIANCES)}")
+        if self.clip < 0:
+            raise ValueError(f"clip is a limit on the data, 0 for none, not {self.clip}")
 
     @property
     def process(self) -> Schedule:

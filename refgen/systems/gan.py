@@ -31,6 +31,11 @@ class GAN:
     ops: Ops = field(default=reference, repr=False, compare=False)
     samplers: ClassVar[tuple[str, ...]] = ()
 
+    def __post_init__(self) -> None:
+        _ = self.game  # refuses settings that cannot be
+        if self.k < 1:
+            raise ValueError(f"the discriminator takes k ≥ 1 turns a step, not {self.k}")
+
     @property
     def game(self) -> Game:
         """Both networks and both losses."""

@@ -34,6 +34,9 @@ class RealNVP:
     ops: Ops = field(default=reference, repr=False, compare=False)
     samplers: ClassVar[tuple[str, ...]] = ()
 
+    def __post_init__(self) -> None:
+        _ = self.flow  # refuses settings that cannot be
+
     @property
     def flow(self) -> CouplingFlow:
         """The invertible map from data to latent."""

@@ -36,6 +36,9 @@ class VAE:
     ops: Ops = field(default=reference, repr=False, compare=False)
     samplers: ClassVar[tuple[str, ...]] = ()
 
+    def __post_init__(self) -> None:
+        _ = self.objective  # refuses settings that cannot be
+
     @property
     def encoder(self) -> Sequence:
         """The map (N, X) -> (N, 2 latent): means, then log-variances."""
