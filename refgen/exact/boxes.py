@@ -19,10 +19,14 @@ t max(1, |m|) < 1, with m the middle of [v, u], Gauss-Legendre quadrature takes 
     e_i = q_i exp(−m t c_i − ½ t² c_i²),   (Φ(u) − Φ(v)) / t = φ(m) Σ_i e_i           (BX.5)
     E[noise | x] = m + t Σ_i e_i c_i / Σ_i e_i,   f = ½ − Σ_i e_i c_i / Σ_i e_i       (BX.6)
 
-Elsewhere the tail on the far side, Φ(−|·|), keeps its digits; intervals left of 0 are mirrored.
+Elsewhere, with intervals left of 0 mirrored, the tails Φ(−v) > Φ(−u) keep their digits, and
+their ratio ρ is a ratio of scaled complementary error functions, whose size is moderate.
+
+    E[noise | x] = (φ(v) / Φ(−v)) (1 − e^(−m t)) / (1 − ρ),   ρ = Φ(−u) / Φ(−v)       (BX.7)
+
 Boxes are then averaged with r_k, the posterior of the box.
 
-    log p(x) = log Σ_k w_k Π_d p_kd(x),   r_k ∝ w_k Π_d p_kd(x)                       (BX.7)
+    log p(x) = log Σ_k w_k Π_d p_kd(x),   r_k ∝ w_k Π_d p_kd(x)                       (BX.8)
 """
 
 from dataclasses import dataclass
@@ -30,7 +34,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import log_ndtr
+from scipy.special import erfcx, log_ndtr
 
 from refgen.exact.world import Scale, World, check_points, check_weights, column, logsumexp
 from refgen.noise import Noise
@@ -144,7 +148,7 @@ class Boxes(World):
         interval = Interval(
             log_p, np.where(clean, 0.0, noised.noise), np.where(clean, position, noised.fraction)
         )
-        return np.log(self.weights) + np.sum(log_p, axis=2), interval  # (BX.7)
+        return np.log(self.weights) + np.sum(log_p, axis=2), interval  # (BX.8)
 
 
 def _truncated_normal(u: Array, v: Array) -> Interval:
@@ -170,8 +174,12 @@ def _short_interval(middle: Array, t: Array) -> Interval:
 
 def _long_interval(middle: Array, t: Array) -> Interval:
     u, v = middle + 0.5 * t, middle - 0.5 * t
-    log_v = log_ndtr(-v)
-    log_mass = log_v + np.log1p(-np.exp(log_ndtr(-u) - log_v))
-    at_v, at_u = (np.exp(-0.5 * (z * z + LOG_2PI) - log_mass) for z in (v, u))
-    mean = at_v - at_u  # (BX.3)
-    return Interval(log_mass - np.log(t), mean, (u - mean) / t)
+    log_v, right = log_ndtr(-v), np.real(v) > 0
+    scaled_v = erfcx(np.where(right, v, 0.0) / np.sqrt(2))
+    ratio = erfcx(u / np.sqrt(2)) / scaled_v * np.exp(-middle * t)
+    ratio = np.where(right, ratio, np.exp(log_ndtr(-u) - log_v))
+    hazard = np.exp(-0.5 * (v * v + LOG_2PI) - log_v)
+    hazard = np.where(right, np.sqrt(2 / np.pi) / scaled_v, hazard)
+    mean = -hazard * np.expm1(-middle * t) / (1 - ratio)  # (BX.3), as (BX.7) has it
+    log_density = log_v + np.log1p(-ratio) - np.log(t)
+    return Interval(log_density, mean, (u - mean) / t)

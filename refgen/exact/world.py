@@ -3,7 +3,7 @@ r"""What every exact world answers, and the identities that tie the answers toge
 Shapes     N points, D coordinates, K centres.   x, data, noise, score : (N, D)
            a, b, da, db : scalars or (N,)    log_density : (N,), in nats
 Sources    efron2011-tweedie  (EX.2, EX.3);  song2021-sde  eq. 13 and appendix D (the flow);
-           lipman2023-flow-matching  theorem 1 (EX.4);  blanchard2021-logsumexp  (EX.5)
+           lipman2023-flow-matching  theorem 1 (EX.4);  blanchard2021-logsumexp  section 4
 
 A world is a distribution of data that is known in closed form, and so is all that a noising
 process makes of it. The clock is left out: a process, in whichever direction its time runs, is

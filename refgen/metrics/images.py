@@ -3,7 +3,7 @@ r"""How a set of samples lies among real points: precision, recall, copying, and
 Shapes     samples : (N, ...)    real, held_out, train : (M, ...), the same trailing axes
            after features, or flattening where none are given: (N, F), (M, F)
 Sources    kynkaanniemi2019-precision-recall  eq. 1-2 (MI.1, MI.2);  lopezpaz2017-c2st  (MI.4);
-           meehan2020-data-copying  (the question behind MI.3);  heusel2017-ttur  (MI.5)
+           meehan2020-data-copying  (the question behind MI.3);  heusel2017-ttur  eq. 6
 
 Write r_k(y; Y) for the distance of y to its k-th nearest neighbour among the others of Y. A set
 covers a point that lies within r_k of one of its members.

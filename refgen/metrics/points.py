@@ -2,7 +2,7 @@ r"""How samples of a toy compare with the toy: transport distance along lines, a
 
 Shapes     N points, D coordinates, K modes, L directions.   x, y, samples : (N, D)
            means : (K, D)    weights, std, share, deviation, spread : (K,)
-Sources    bonneel2015-sliced-wasserstein  (MP.1)
+Sources    bonneel2015-sliced-wasserstein  section 2
 
 Along a line optimal transport is sorting. Average its squared cost over directions θ uniform on
 the sphere; x_(i) is the i-th smallest.
