@@ -25,11 +25,16 @@ class Case:
 
     loss: Callable[[Any], Any]
     grads: Callable[[Any], Any]
-    point: Flat
+    params: Any  # the tree
+    point: Flat  # its arrays in float64
+
+    def tree(self, point: Flat) -> Any:
+        """Return fresh arrays in the reader's tree."""
+        return _rebuild(self.params, {name: x.copy() for name, x in point.items()})
 
     def terms(self, point: Flat) -> dict[str, Array]:
         """Return the named terms of the loss, each a scalar. Raises ValueError for others."""
-        value = self.loss(_as_tree(point))
+        value = self.loss(self.tree(point))
         named = value if isinstance(value, dict) else {"loss": value}
         out = {str(name): np.asarray(term) for name, term in named.items()}
         for name, term in out.items():
@@ -46,7 +51,7 @@ class Case:
 
     def gradient(self, point: Flat) -> Flat:
         """Return the arrays of grads by their paths, whatever they are."""
-        given = self.grads(_as_tree(point))
+        given = self.grads(self.tree(point))
         if given is None or (isinstance(given, dict) and not given):
             return {}
         return {name: np.asarray(g) for name, g in tree.flatten(given).items()}
@@ -77,7 +82,7 @@ class Case:
         found: dict[str, list[str]] = {}
         for what, f in (("loss", self.loss), ("grads", self.grads)):
             after = {name: x.copy() for name, x in self.point.items()}
-            f(_as_tree(after, copy=False))
+            f(_rebuild(self.params, after))
             for name, x in self.point.items():
                 if not np.array_equal(x, after[name]):
                     text = f"{what}(params) writes into params: let it work on a copy"
@@ -105,6 +110,8 @@ class Case:
         return loss_noise, grad_noise
 
 
-def _as_tree(point: Flat, copy: bool = True) -> Any:
-    fresh = {name: np.array(x) if copy else x for name, x in point.items()}
-    return fresh[""] if "" in fresh else tree.unflatten(fresh)
+def _rebuild(like: Any, arrays: Flat, prefix: str = "") -> Any:
+    """Return a tree with the keys of another and the arrays of a flat one."""
+    if not isinstance(like, dict):
+        return arrays[prefix]
+    return {k: _rebuild(v, arrays, f"{prefix}/{k}" if prefix else k) for k, v in like.items()}

@@ -142,9 +142,11 @@ def _verdict(
     c = Comparison(probes.project(yours), g, tolerance)
     scale = max(_largest(true), _largest(yours), least) or 1.0
     error = np.where(found.kink, 0.0, np.abs(c.yours - true))
+    hidden = not np.any(c.wrong[:split]) and bool(np.any(c.wrong))  # only a direction sees it
     coarse = float(np.max(np.where(found.kink, 0.0, floor), initial=0.0)) / scale
     worst = int(np.argmax(error[:split])) if split else 0
-    index = np.unravel_index(probes.entries[worst], x.shape) if split else ()
+    shown = split > 0 and not hidden
+    index = np.unravel_index(probes.entries[worst], x.shape) if shown else ()
     entry = Parameter(
         name=name or "params",
         shape=x.shape,
@@ -153,11 +155,12 @@ def _verdict(
         floor=coarse,
         worst_index=tuple(int(i) for i in index),
         tested=split,
-        yours=float(c.yours[worst]) if split else math.nan,
-        numeric=float(true[worst]) if split else math.nan,
+        yours=float(c.yours[worst]) if shown else math.nan,
+        numeric=float(true[worst]) if shown else math.nan,
     )
     kinks = tuple(_kink_text(probes, found, x.shape))
-    if np.any(c.wrong):
+    visible = 10 * coarse * scale if coarse > TOO_COARSE else 0.0
+    if np.any(c.wrong & (error > visible)):
         causes = in_array(yours, x, probes, c, entry.name, names, known)
         verdict = causes[0].verdict if causes else "wrong"
         texts = tuple(cause.text for cause in causes) or (_plain(c, split, x.size),)
@@ -174,7 +177,10 @@ def _plain(c: Comparison, split: int, size: int) -> str:
     """Say what is wrong where no cause has a name."""
     wrong = int(np.sum(c.wrong[:split]))
     if not wrong:
-        return f"the {split} entries tested agree, but not all of {size}: the others hide it"
+        return f"the {split} entries tested agree, directions through all {size} do not"
+    if size == 1:
+        ratio = float(c.yours[0] / c.true[0]) if c.true[0] else math.inf
+        return f"yours is {ratio:.6g} x the true gradient, which no product of sizes explains"
     cosine = float(c.yours @ c.true) / max(
         float(np.linalg.norm(c.yours) * np.linalg.norm(c.true)), 1e-300
     )

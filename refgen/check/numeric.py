@@ -9,21 +9,23 @@ one, which sees them all. Along each, central differences with two Richardson st
 
     D(h) = (f(x + h t) − f(x − h t)) / 2h,   R(h) = (4 D(h/2) − D(h)) / 3              (NG.1)
     f* = (16 R(h/2) − R(h)) / 15                                                       (NG.2)
-    noise = |f* − R(h/2)| + |f* − R(h)| / 16 + 16 s/h                                  (NG.3)
 
-where s is the standard deviation of the rounding in f. Of the steps tried the one with the
-least noise counts. s is measured: in the k-th differences of f at equidistant points nothing
-smooth is left, so that, with the median in place of the mean lest a kink count as noise,
+miss a kink close to x, for D is the mean of the slopes on both sides. Their gap does not:
 
-    s² = (k!)² / (2k)! · E (Δᵏf)²,   k = 6                                             (NG.4)
+    G(h) = (f(x + h t) − 2 f(x) + f(x − h t)) / h,   J = (16 G(h/4) − 10 G(h/2) + G(h)) / 7
+    vanishes up to h⁵ where f is smooth and is the jump of the slope at a kink         (NG.3)
+    noise = |f* − R(h/2)| + |f* − R(h)| / 16 + ½ |J| + 16 s/h                          (NG.4)
+
+where s is the standard deviation of the rounding in f. Of the steps tried that no shorter step
+contradicts, the one with the least noise counts. s is measured: in the k-th differences of f
+at equidistant points nothing smooth is left, so that, with the median in place of the mean
+lest a kink count as noise,
+
+    s² = (k!)² / (2k)! · E (Δᵏf)²,   k = 6                                             (NG.5)
 
 The complex step is taken instead where it agrees with every central difference: it subtracts
-nothing, and its noise is what a change of x by a few roundings makes of it. Where it does not
-agree, f may have a kink at x: as h falls, the gap between the slopes on both sides
-
-    |f(x + h t) − 2 f(x) + f(x − h t)| / h                                             (NG.5)
-
-falls with h where f is smooth and stays where it is not.
+nothing, and its noise is what a change of x by a few roundings makes of it. A kink at x is one
+where |G| does not fall with h.
 """
 
 import math
@@ -42,8 +44,9 @@ EPS = float(np.finfo(np.float64).eps)
 ENTRIES = 400  # a tensor with more entries is probed at a subset, and along directions
 DIRECTIONS = 8
 STEPS = (1e-2, 1e-1, 1e-3, 1e-4, 1e-6)  # in units of max(1, |x|)
-ORDER = 6  # k of (NG.4)
-SPACING, POINTS = 1e-6, 24  # of the points of (NG.4)
+ORDER = 6  # k of (NG.5)
+COARSE = 1e-6  # noise, relative to the largest derivative, that calls for a look for kinks
+SPACING, POINTS = 1e-6, 24  # of the points of (NG.5)
 
 Terms = Callable[[Array], Array]
 
@@ -99,23 +102,26 @@ class Numeric(NamedTuple):
 
 def differentiate(f: Terms, x: Array, probes: Probes, rounding: Array, noise: Noise) -> Numeric:
     """Return the derivatives of f : (P,) -> (K,) at x; rounding is s of each term, (K,)."""
+    shape = (len(probes), len(rounding))
     with np.errstate(all="ignore"):
-        reach = probes.reach(x)
-        tangents = (probes.tangent(m, x) for m in range(len(probes)))
-        pairs = [_central(f, x, t, r, rounding) for t, r in zip(tangents, reach, strict=True)]
-        shape = (len(probes), len(rounding))
-        value = np.reshape([v for v, _ in pairs], shape)
-        error = np.reshape([e for _, e in pairs], shape)
-        exact = _complex(f, x, probes, noise)
-        if exact is not None and np.all(np.isfinite(error)):
-            close = np.abs(exact[0] - value) <= 4 * error + 1e-9 * np.abs(value)
-            if np.all(close):
-                calm = np.zeros(len(probes), bool)
-                return Numeric(exact[0], exact[1], calm, "complex step")
-        size = float(np.max(np.abs(value[np.isfinite(value)]), initial=0.0))
-        kink = [
-            _kink(f, x, probes.tangent(m, x), reach[m], rounding, size) for m in range(len(probes))
+        reach, here = probes.reach(x), f(x)
+        rows = [
+            _central(f, x, here, probes.tangent(m, x), reach[m], rounding)
+            for m in range(len(probes))
         ]
+        value = np.reshape([row[0] for row in rows], shape)
+        error = np.reshape([row[1] for row in rows], shape)
+        size = float(np.max(np.abs(value), initial=0.0))
+        kink = [
+            _kink(f, x, here, probes.tangent(m, x), reach[m], rounding, size)
+            if np.sum(error[m]) > COARSE * size
+            else False
+            for m in range(len(probes))
+        ]
+        exact = None if any(kink) else _complex(f, x, probes, noise, shape)
+        if exact is not None and np.all(np.isfinite(error)):
+            if np.all(np.abs(exact[0] - value) <= 4 * error + 1e-9 * np.abs(value)):
+                return Numeric(*exact, np.array(kink, bool), "complex step")
         return Numeric(value, error, np.array(kink, bool), "central difference")
 
 
@@ -129,37 +135,55 @@ def rounding_noise(values: Array) -> Array:
     """
     gamma = math.factorial(ORDER) ** 2 / math.factorial(2 * ORDER)
     typical = np.median(np.abs(np.diff(values, ORDER, axis=0)), axis=0) / 0.6745
-    return np.asarray(math.sqrt(gamma) * typical)  # (NG.4)
+    return np.asarray(math.sqrt(gamma) * typical)  # (NG.5)
 
 
 def _central(
-    f: Terms, x: Array, tangent: Array, reach: float, rounding: Array
+    f: Terms, x: Array, here: Array, tangent: Array, reach: float, rounding: Array
 ) -> tuple[Array, Array]:
-    best = np.zeros(rounding.shape), np.full(rounding.shape, np.inf)
+    tried: list[tuple[float, Array, Array]] = []
     for step in STEPS:
         h = step * reach
-        d1, d2, d4 = (
-            (f(x + g * tangent) - f(x - g * tangent)) / (2 * g) for g in (h, h / 2, h / 4)
+        (d1, g1), (d2, g2), (d4, g4) = (
+            _both_sides(f, x, here, tangent, at) for at in (h, h / 2, h / 4)
         )
         coarse, fine = (4 * d2 - d1) / 3, (4 * d4 - d2) / 3  # (NG.1)
         value = (16 * fine - coarse) / 15  # (NG.2)
-        noise = np.abs(value - fine) + np.abs(value - coarse) / 16 + 16 * rounding / h  # (NG.3)
-        if np.all(np.isfinite(value)) and np.sum(noise) < np.sum(best[1]):
-            best = value, noise
-        if np.all(best[1] <= 1e-10 * np.abs(best[0]) + 2000 * rounding):
+        jump = (16 * g4 - 10 * g2 + g1) / 7  # (NG.3)
+        noise = np.abs(value - fine) + np.abs(value - coarse) / 16
+        noise = noise + 0.5 * np.abs(jump) + 16 * rounding / h  # (NG.4)
+        if not np.all(np.isfinite(value)):
+            continue
+        tried.append((h, value, noise))
+        if np.all(noise <= 1e-10 * np.abs(value) + 5000 * rounding):
             break
-    return best
+    sound = [
+        (value, noise)
+        for h, value, noise in tried
+        if all(np.all(np.abs(value - v) <= noise + n) for g, v, n in tried if g < h)
+    ]
+    nothing = np.zeros(rounding.shape), np.full(rounding.shape, np.inf)
+    return min(sound, key=lambda found: float(np.sum(found[1])), default=nothing)
 
 
-def _complex(f: Terms, x: Array, probes: Probes, noise: Noise) -> tuple[Array, Array] | None:
+def _both_sides(f: Terms, x: Array, here: Array, tangent: Array, h: float) -> tuple[Array, Array]:
+    """Return the mean D and the gap G of the slopes on both sides of x."""
+    up, down = f(x + h * tangent), f(x - h * tangent)
+    return (up - down) / (2 * h), (up - 2 * here + down) / h
+
+
+def _complex(
+    f: Terms, x: Array, probes: Probes, noise: Noise, shape: tuple[int, int]
+) -> tuple[Array, Array] | None:
     """Return the complex step and its noise, or None where f cannot take complex numbers."""
     nearby = x * (1 + 4 * EPS * noise.at("nearby").normal(x.shape))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # a cast that discards the imaginary part only warns
             value, moved = (
-                np.array(
-                    [complex_step(f, [at], [probes.tangent(m, x)]) for m in range(len(probes))]
+                np.reshape(
+                    [complex_step(f, [at], [probes.tangent(m, x)]) for m in range(len(probes))],
+                    shape,
                 )
                 for at in (x, nearby)
             )
@@ -172,13 +196,16 @@ def _complex(f: Terms, x: Array, probes: Probes, noise: Noise) -> tuple[Array, A
     return value, np.broadcast_to(8 * drift + 32 * EPS * size, value.shape)
 
 
-def _kink(f: Terms, x: Array, tangent: Array, reach: float, rounding: Array, size: float) -> bool:
-    here = f(x)
-
-    def gap(h: float) -> Array:
-        return np.asarray(np.abs(f(x + h * tangent) - 2 * here + f(x - h * tangent)) / h)  # (NG.5)
-
+def _kink(
+    f: Terms,
+    x: Array,
+    here: Array,
+    tangent: Array,
+    reach: float,
+    rounding: Array,
+    size: float,
+) -> bool:
     h = 1e-5 * reach
-    wide, narrow = gap(h), gap(h / 4)
+    wide, narrow = (np.abs(_both_sides(f, x, here, tangent, at)[1]) for at in (h, h / 4))
     visible = narrow > 100 * rounding / h + 1e-6 * size
     return bool(np.any(visible & (narrow > 0.6 * wide)))

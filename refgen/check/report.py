@@ -37,7 +37,8 @@ class Parameter:
     def lines(self) -> list[str]:
         """Return what stands below this parameter's row of the table."""
         out = []
-        if not self.ok and not math.isnan(self.numeric):
+        judged = not self.ok and self.verdict != INCONCLUSIVE
+        if judged and not math.isnan(self.numeric):
             where = f"{self.name}[{', '.join(map(str, self.worst_index))}]"
             where = where if self.worst_index else self.name
             entry = f"yours {self.yours:.6g}   numeric {self.numeric:.6g}"
