@@ -1,11 +1,40 @@
-"""Numba twins for CPUs: explicit vectors, fixed chunks, all cores; the bits depend on none of it."""
+"""Numba twins for CPUs: explicit vectors, fixed chunks, every core.
 
-from refgen_kernels.numba_cpu import build
+Neither the instruction set nor the number of threads changes a bit of any result.
+"""
+
+from refgen_kernels.numba_cpu.adam import adam_ema_step
+from refgen_kernels.numba_cpu.gaussian import (
+    reparameterize_forward,
+    reparameterize_kl_backward,
+    reparameterize_kl_drawn,
+    reparameterize_kl_forward,
+)
 from refgen_kernels.numba_cpu.noise import normals
+from refgen_kernels.numba_cpu.noising import noising_drawn, noising_forward
+from refgen_kernels.numba_cpu.step import (
+    ddim_step_drawn,
+    ddim_step_forward,
+    ddpm_step_drawn,
+    ddpm_step_forward,
+)
 
-__all__ = ["normals"]
+__all__ = [
+    "adam_ema_step",
+    "ddim_step_drawn",
+    "ddim_step_forward",
+    "ddpm_step_drawn",
+    "ddpm_step_forward",
+    "noising_drawn",
+    "noising_forward",
+    "normals",
+    "reparameterize_forward",
+    "reparameterize_kl_backward",
+    "reparameterize_kl_drawn",
+    "reparameterize_kl_forward",
+]
 
 
 def status() -> str:
-    """Return "ok": what the import above has not refused runs on any CPU."""
-    return "ok" if build.TARGET else "no target"
+    """Return "ok": whoever could import this can run it, on any CPU."""
+    return "ok"

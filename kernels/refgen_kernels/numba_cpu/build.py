@@ -22,17 +22,19 @@ from typing import Any
 import llvmlite
 import llvmlite.binding as llvm
 import numba
-from numba.core import config
+from numba.core import config as numba_config
 
 TARGETS = {"avx512": "x86-64-v4", "avx2": "x86-64-v3", "plain": "x86-64"}  # as LLVM calls them
 LANES = {"avx512": "zmm", "avx2": "ymm", "plain": "xmm"}  # their widest registers
 NEEDS = {"avx512": ("avx512f", "avx512dq", "avx512bw", "avx512vl"), "avx2": ("avx2",), "plain": ()}
+CHUNK = 4096  # elements of one task: 16 KB, which stay in the nearest cache
 SERIAL = 16_384  # elements below which starting the threads costs more than they save
 PACKAGE = Path(__file__).parent
+config: Any = numba_config  # its names are made while it runs
 
 
 def choose_target() -> str:
-    """Return the target to compile for, and tell Numba where it is not simply this CPU.
+    """Return the target to compile for; where that is not simply this CPU, tell Numba.
 
     Raises ValueError where REFGEN_TARGET is unknown, or wider than this CPU.
     """
@@ -46,7 +48,6 @@ def choose_target() -> str:
         raise ValueError(f"REFGEN_TARGET={asked}: this CPU runs {', '.join(able)}; unset it")
     if x86 and asked != able[0]:
         os.environ["NUMBA_CPU_NAME"], os.environ["NUMBA_CPU_FEATURES"] = TARGETS[asked], ""
-        config.reload_config()
     return asked
 
 
@@ -83,11 +84,10 @@ def cache_folder(target: str, package: Path = PACKAGE) -> Path:
 
 def prefer_omp() -> None:
     """Ask for OpenMP's threads first (2 µs a start, against 100), unless the user chose."""
-    if not any(name in os.environ for name in CHOICES):
-        config.THREADING_LAYER_PRIORITY = ["omp", "workqueue", "tbb"]
+    os.environ.setdefault("NUMBA_THREADING_LAYER_PRIORITY", "omp workqueue tbb")
+    config.reload_config()
 
 
-CHOICES = ("NUMBA_THREADING_LAYER", "NUMBA_THREADING_LAYER_PRIORITY")
 TARGET = choose_target()
 CACHE = cache_folder(TARGET)
 prefer_omp()
@@ -116,6 +116,18 @@ def kernel(function: Callable[..., Any]) -> Kernel:
 def inlined(function: Callable[..., Any]) -> Any:
     """Compile what kernels call, into them."""
     return numba.njit(forceinline=True)(function)
+
+
+@inlined
+def chunks(size):  # type: ignore[no-untyped-def]
+    """Return how many chunks hold that many elements."""
+    return (size + CHUNK - 1) // CHUNK
+
+
+@inlined
+def chunk_of(size, i):  # type: ignore[no-untyped-def]
+    """Return the first element of chunk i and the one after its last."""
+    return i * CHUNK, min(size, (i + 1) * CHUNK)
 
 
 def _compile(function: Callable[..., Any], kind: str) -> Any:

@@ -11,14 +11,13 @@ from numba import prange
 from refgen import noise as page
 from refgen.noise import Stream
 from refgen.typing import Array
-from refgen_kernels.numba_cpu.buffers import empty
-from refgen_kernels.numba_cpu.build import inlined, kernel
+from refgen_kernels.numba_cpu.arrays import empty
+from refgen_kernels.numba_cpu.build import chunk_of, chunks, inlined, kernel
 from refgen_kernels.numba_cpu.simd import (
     bits_of,
     float_of_bits,
     float_of_signed,
     float_of_unsigned,
-    floats,
     lane_numbers,
     multiply_wide,
     shift_signed,
@@ -36,23 +35,28 @@ SQRT_HALF, MANTISSA = U(page.SQRT_HALF), U(0x7FFFFF)
 ONE, TWO, TWENTY_THREE, THIRTY = U(1), U(2), U(23), U(30)
 HALF, ONE_F, MINUS_TWO = F(0.5), F(1), F(-2)
 PER_WORD, PER_HALF, HALF_RANGE = F(2.0**-32), F(2.0**-31), U(0x3FFFFFFF)
-CHUNK = 4096  # elements of one task: 16 KB, which stay in the nearest cache
 LAST = 2**62  # beyond it the index of an element would not fit a signed word
 
 
 def normals(stream: Stream, start: int, count: int) -> Array:
-    """CPU twin of refgen.noise.normals, bit for bit; beyond element 2⁶² it is that page."""
-    if not 0 <= start <= start + count < LAST:
+    """CPU twin of refgen.noise.normals, bit for bit; draws beyond element 2⁶² go to that page."""
+    if not reachable(start, count):
         return page.normals(stream, start, count)
     z = empty((count,))
     _normals(count, z, stream, start)
     return z
 
 
+def reachable(start: int, count: int) -> bool:
+    """Tell whether the elements of a draw have indices that kernels count."""
+    return 0 <= start <= start + count < LAST
+
+
 @kernel
 def _normals(z, stream, start):  # type: ignore[no-untyped-def]
-    for chunk in prange((z.size + CHUNK - 1) // CHUNK):
-        draw(z, chunk * CHUNK, min(z.size, (chunk + 1) * CHUNK), stream, start)
+    for i in prange(chunks(z.size)):
+        lo, hi = chunk_of(z.size, i)
+        draw(z, lo, hi, stream, start)
 
 
 @inlined

@@ -11,6 +11,7 @@ A number on the right of an operator, float32 with F16 and uint32 with U16, stan
 copies of itself. Arrays are one-dimensional, contiguous and of float32; nothing checks bounds.
 """
 
+# mypy: allow-untyped-calls
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -29,7 +30,7 @@ BYTES = ir.Constant(WORD, 4)  # the alignment of memory: that of one float
 Emit = Callable[..., Any]  # (builder, *values) -> value
 
 
-class Lanes(types.Type):  # type: ignore[misc]
+class Lanes(types.Type):
     """The type of a vector, to Numba."""
 
     def __init__(self, name: str, scalar: types.Type, vector: ir.Type) -> None:
@@ -42,7 +43,7 @@ U16 = Lanes("U16", types.uint32, WORDS)
 
 
 @register_model(Lanes)
-class LanesModel(models.PrimitiveModel):  # type: ignore[misc]
+class LanesModel(models.PrimitiveModel):
     """A vector is one LLVM value."""
 
     def __init__(self, manager: Any, lanes: Lanes) -> None:
@@ -75,53 +76,38 @@ def _call(build: Any, name: str, result: Any, *args: Any) -> Any:
 
 
 def _operators(lanes: Lanes, table: dict[Callable[..., Any], str]) -> None:
+    """Give lanes the operators of a table: symbol -> LLVM's instruction."""
+
+    def define(symbol: Callable[..., Any], instruction: str) -> None:
+        def typer(context: Any) -> Any:
+            return lambda x, y: lanes if x is lanes and y in (lanes, lanes.scalar) else None
+
+        def both(context: Any, build: Any, signature: Any, args: Any) -> Any:
+            return getattr(build, instruction)(*args)
+
+        def with_number(context: Any, build: Any, signature: Any, args: Any) -> Any:
+            return getattr(build, instruction)(args[0], _splat(build, args[1]))
+
+        type_callable(symbol)(typer)
+        lower_builtin(symbol, lanes, lanes)(both)
+        lower_builtin(symbol, lanes, lanes.scalar)(with_number)
+
     for symbol, instruction in table.items():
-        _type_operator(symbol, lanes)
-        _lower_operator(symbol, lanes, instruction)
+        define(symbol, instruction)
 
 
-def _type_operator(symbol: Callable[..., Any], lanes: Lanes) -> None:
-    @type_callable(symbol)  # type: ignore[untyped-decorator]
-    def resolve(context: Any) -> Any:
-        def typer(x: Any, y: Any) -> Any:
-            return lanes if x is lanes and y in (lanes, lanes.scalar) else None
-
-        return typer
-
-
-def _lower_operator(symbol: Callable[..., Any], lanes: Lanes, instruction: str) -> None:
-    @lower_builtin(symbol, lanes, lanes)  # type: ignore[untyped-decorator]
-    def both(context: Any, build: Any, signature: Any, args: Any) -> Any:
-        return getattr(build, instruction)(*args)
-
-    @lower_builtin(symbol, lanes, lanes.scalar)  # type: ignore[untyped-decorator]
-    def right(context: Any, build: Any, signature: Any, args: Any) -> Any:
-        return getattr(build, instruction)(args[0], _splat(build, args[1]))
-
-
-_operators(
-    F16,
-    {
-        operator.add: "fadd",
-        operator.sub: "fsub",
-        operator.mul: "fmul",
-        operator.truediv: "fdiv",
-    },
-)
-_operators(
-    U16,
-    {
-        operator.add: "add",
-        operator.sub: "sub",
-        operator.and_: "and_",
-        operator.xor: "xor",
-        operator.lshift: "shl",
-        operator.rshift: "lshr",
-    },
-)
+ADD, SUB, MUL, DIV = operator.add, operator.sub, operator.mul, operator.truediv
+AND, XOR, LEFT, RIGHT = operator.and_, operator.xor, operator.lshift, operator.rshift
+_operators(F16, {ADD: "fadd", SUB: "fsub", MUL: "fmul", DIV: "fdiv"})
+_operators(U16, {ADD: "add", SUB: "sub", AND: "and_", XOR: "xor", LEFT: "shl", RIGHT: "lshr"})
 
 
 # Functions. Numba calls each with types and takes (signature, emitter) back.
+
+
+def vector_function(typed: Callable[..., Any]) -> Any:
+    """Make a function of kernels."""
+    return intrinsic(typed)
 
 
 def _emit(f: Emit) -> Any:
@@ -129,56 +115,56 @@ def _emit(f: Emit) -> Any:
     return lambda context, build, signature, args: f(build, *args)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@vector_function
 def floats(context: Any, x: Any) -> Any:
     """Sixteen copies of a float32."""
     return F16(types.float32), _emit(_splat)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@vector_function
 def words(context: Any, x: Any) -> Any:
     """Sixteen copies of a uint32."""
     return U16(types.uint32), _emit(_splat)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@vector_function
 def lane_numbers(context: Any) -> Any:
     """Return 0, 1, ..., 15."""
     return U16(), _emit(lambda build: ir.Constant(WORDS, list(COUNT)))
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@vector_function
 def bits_of(context: Any, x: Any) -> Any:
     """Read the bits of floats as words."""
     return U16(F16), _emit(lambda build, x: build.bitcast(x, WORDS))
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@vector_function
 def float_of_bits(context: Any, w: Any) -> Any:
     """Read words as the bits of floats."""
     return F16(U16), _emit(lambda build, w: build.bitcast(w, FLOATS))
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@vector_function
 def float_of_unsigned(context: Any, w: Any) -> Any:
     """Convert 0 .. 2³² − 1 to the nearest float."""
     return F16(U16), _emit(lambda build, w: build.uitofp(w, FLOATS))
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@vector_function
 def float_of_signed(context: Any, w: Any) -> Any:
     """Convert −2³¹ .. 2³¹ − 1 to the nearest float."""
     return F16(U16), _emit(lambda build, w: build.sitofp(w, FLOATS))
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@vector_function
 def shift_signed(context: Any, w: Any, by: Any) -> Any:
     """Shift to the right, keeping the sign."""
     emit = _emit(lambda build, w, by: build.ashr(w, _splat(build, by)))
     return U16(U16, types.uint32), emit
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@vector_function
 def square_root(context: Any, x: Any) -> Any:
     """Return the correctly rounded square root."""
 
@@ -188,7 +174,7 @@ def square_root(context: Any, x: Any) -> Any:
     return F16(F16), _emit(emit)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@vector_function
 def where(context: Any, w: Any, x: Any, y: Any) -> Any:
     """Return x in the lanes where the word w is not 0, y elsewhere."""
 
@@ -198,7 +184,7 @@ def where(context: Any, w: Any, x: Any, y: Any) -> Any:
     return F16(U16, F16, F16), _emit(emit)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@vector_function
 def clamp(context: Any, x: Any, low: Any, high: Any) -> Any:
     """Return x within [low, high]; a NaN stays one."""
 
@@ -210,7 +196,7 @@ def clamp(context: Any, x: Any, low: Any, high: Any) -> Any:
     return F16(F16, types.float32, types.float32), _emit(emit)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@vector_function
 def multiply_wide(context: Any, w: Any, by: Any) -> Any:
     """Return the upper and the lower words of sixteen products of 64 bits."""
 
@@ -220,16 +206,15 @@ def multiply_wide(context: Any, w: Any, by: Any) -> Any:
         low_half, shift = ir.Constant(PAIRS, [2**32 - 1] * 8), ir.Constant(PAIRS, [32] * 8)
         even = build.bitcast(build.mul(build.and_(pairs, low_half), by), WORDS)
         odd = build.bitcast(build.mul(build.lshr(pairs, shift), by), WORDS)
-        high, low = (
-            _shuffle(build, even, odd, [2 * i + half + 16 * odd for i in range(8) for odd in (0, 1)])
-            for half in (1, 0)
-        )
+        lower = [2 * (i // 2) + 16 * (i % 2) for i in COUNT]  # even 0, odd 0, even 1, odd 1, ...
+        low = _shuffle(build, even, odd, lower)
+        high = _shuffle(build, even, odd, [i + 1 for i in lower])
         return context.make_tuple(build, signature.return_type, (high, low))
 
     return types.UniTuple(U16, 2)(U16, types.uint32), emit
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@vector_function
 def total(context: Any, x: Any) -> Any:
     """Add up the lanes: halves first, always in the same order."""
 
@@ -256,7 +241,7 @@ def _lanes_below(build: Any, count: Any) -> Any:
     return build.icmp_signed("<", number, _splat(build, count))
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@vector_function
 def load(context: Any, array: Any, index: Any) -> Any:
     """Read array[index : index + 16]."""
 
@@ -266,7 +251,7 @@ def load(context: Any, array: Any, index: Any) -> Any:
     return F16(array, types.int64), emit
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@vector_function
 def store(context: Any, array: Any, index: Any, x: Any) -> Any:
     """Write array[index : index + 16]."""
 
@@ -277,7 +262,7 @@ def store(context: Any, array: Any, index: Any, x: Any) -> Any:
     return types.void(array, types.int64, F16), emit
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@vector_function
 def load_part(context: Any, array: Any, index: Any, stop: Any) -> Any:
     """Read array[index : stop], at most 16 of it; the other lanes are 0."""
 
@@ -290,7 +275,7 @@ def load_part(context: Any, array: Any, index: Any, stop: Any) -> Any:
     return F16(array, types.int64, types.int64), emit
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@vector_function
 def store_part(context: Any, array: Any, index: Any, x: Any, start: Any, stop: Any) -> Any:
     """Write those of array[index : index + 16] that lie in start .. stop."""
 

@@ -1,8 +1,9 @@
-"""Arrays for results, from memory that earlier results have left.
+"""Arrays: what a kernel takes, and where its results go.
 
-A fresh large array costs more than what the fastest kernels do with it: the system maps and
-clears each of its pages on the first write. So the memory of results is kept, and given out
-again when nobody can see it any more: when no array, and no view of one, refers to it.
+Results get memory that earlier results have left. A fresh large array costs more than what the
+fastest kernels do with it: the system maps and clears each of its pages on the first write. So
+the memory of results is kept, and given out again when nobody can see it any more: when no
+array, and no view of one, refers to it.
 """
 
 import math
@@ -16,6 +17,17 @@ from refgen.typing import Array
 SMALL = 1 << 16  # bytes; below, the allocator reuses memory by itself
 KEPT = 1 << 28  # bytes kept at most
 ALIGNMENT = 64  # bytes: a line of the cache, a vector of AVX-512
+
+
+def suits(shape: tuple[int, ...], *arrays: Array) -> bool:
+    """Tell whether all arrays are float32 of that shape; what does not suit goes to the page."""
+    return all(type(a) is np.ndarray and a.dtype == np.float32 and a.shape == shape for a in arrays)
+
+
+def flat(x: Array) -> Array:
+    """Return the elements in order, one-dimensional and contiguous; a copy only if need be."""
+    return np.ascontiguousarray(x).reshape(-1)
+
 
 _lock = threading.Lock()
 _blocks: list[Array] = []  # each owns its memory; least recently given first
