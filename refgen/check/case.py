@@ -28,13 +28,13 @@ class Case:
     params: Any  # the tree
     point: Flat  # its arrays in float64
 
-    def tree(self, point: Flat) -> Any:
+    def fresh(self, point: Flat) -> Any:
         """Return fresh arrays in the reader's tree."""
         return _rebuild(self.params, {name: x.copy() for name, x in point.items()})
 
     def terms(self, point: Flat) -> dict[str, Array]:
         """Return the named terms of the loss, each a scalar. Raises ValueError for others."""
-        value = self.loss(self.tree(point))
+        value = self.loss(self.fresh(point))
         named = value if isinstance(value, dict) else {"loss": value}
         out = {str(name): np.asarray(term) for name, term in named.items()}
         for name, term in out.items():
@@ -51,7 +51,7 @@ class Case:
 
     def gradient(self, point: Flat) -> Flat:
         """Return the arrays of grads by their paths, whatever they are."""
-        given = self.grads(self.tree(point))
+        given = self.grads(self.fresh(point))
         if given is None or (isinstance(given, dict) and not given):
             return {}
         return {name: np.asarray(g) for name, g in tree.flatten(given).items()}

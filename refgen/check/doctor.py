@@ -51,7 +51,8 @@ def check_grad(
     for name, value in (sizes or {}).items():
         if not (isinstance(value, SupportsFloat) and math.isfinite(float(value)) and value):
             raise ValueError(f"sizes: {name} is {value!r}; give a finite number, not zero")
-    case = Case(loss, grads, tree.flatten(tree.map(lambda a: np.array(a, np.float64), params)))
+    point = tree.flatten(tree.map(lambda a: np.array(a, np.float64), params))
+    case = Case(loss, grads, params, point)
     with np.errstate(all="ignore"):  # the verdict says what was not finite
         trouble = case.trouble()
         if trouble:
