@@ -5,9 +5,19 @@ score, data_mean, noise_mean, velocity; and sample, entropy.
 """
 
 from refgen.exact.boxes import Boxes
+from refgen.exact.chain import LinearGaussianChain
 from refgen.exact.deltas import Deltas
 from refgen.exact.gaussian import Gaussian, LinearGaussian
 from refgen.exact.mixture import Mixture
 from refgen.exact.world import World, noised
 
-__all__ = ["Boxes", "Deltas", "Gaussian", "LinearGaussian", "Mixture", "World", "noised"]
+__all__ = [
+    "Boxes",
+    "Deltas",
+    "Gaussian",
+    "LinearGaussian",
+    "LinearGaussianChain",
+    "Mixture",
+    "World",
+    "noised",
+]
