@@ -49,7 +49,7 @@ SYSTEMS = {
             "at least 7 of the ring's 8 modes; a converged discriminator is p / (p + q) to 0.03",
             GAN,
             {"steps": 6000, "batch": 128, "lr": 2e-4, "beta1": 0.5},
-            {"steps": 8000, "batch": 256, "lr": 5e-4, "beta1": 0.5, "hidden": 128},
+            {"steps": 6000, "batch": 256, "lr": 2e-3, "beta1": 0.5, "hidden": 128, "latent": 2},
         ),
         Entry(
             "ddpm",
@@ -58,8 +58,8 @@ SYSTEMS = {
             (0, 1, 2, 3, 4),
             "digits: precision 0.75, recall 0.5, copy ratio 0.9; ring: 3 % of the Bayes optimum",
             DDPM,
-            {"steps": 6000, "batch": 256, "lr": 1e-3, "clip": 1.0},
-            {"steps": 6000, "batch": 512, "lr": 1e-3, "hidden": 128},
+            {"steps": 4500, "batch": 256, "lr": 1.5e-3, "hidden": 384, "clip": 1.0},
+            {"steps": 4000, "batch": 512, "lr": 2e-3, "hidden": 128},
         ),
         Entry(
             "realnvp",
@@ -69,7 +69,7 @@ SYSTEMS = {
             "two moons: negative log-likelihood within 0.1 nats of the entropy",
             RealNVP,
             {"steps": 4000, "batch": 128, "lr": 5e-4},
-            {"steps": 4000, "batch": 256, "lr": 1e-3, "hidden": 64},
+            {"steps": 6000, "batch": 256, "lr": 2e-3, "hidden": 64, "layers": 12},
         ),
     )
 }
