@@ -1,0 +1,83 @@
+"""Data through one door: `load("digits")`, `load("toy:ring")`, `load("pictures/")`."""
+
+import difflib
+from pathlib import Path
+
+import numpy as np
+
+from refgen.data.arrays import load_npy, load_npz
+from refgen.data.dataset import Dataset
+from refgen.data.digits import load_digits
+from refgen.data.errors import LoadError, NotInstalledError
+from refgen.data.idx import is_idx, load_idx
+from refgen.data.images import load_folder
+from refgen.data.installed import COMMANDS, load_installed
+from refgen.data.table import load_csv
+from refgen.noise import Noise
+
+__all__ = ["Dataset", "LoadError", "NotInstalledError", "load"]
+
+BY_SUFFIX = {".npy": load_npy, ".npz": load_npz, ".csv": load_csv}
+TOY_POINTS = 20_000
+
+
+def load(spec: str) -> Dataset:
+    """Return the data set that `spec` names.
+
+    - `digits`: 1,797 digits of 8 x 8 that come with refgen
+    - `fashion-mnist`, `mnist`: 60,000 images of 28 x 28, where they are installed
+    - `toy:NAME`: 20,000 points of a toy distribution (refgen.data.toys)
+    - a path: IDX or gzipped IDX, .npy, .npz, .csv, or a folder of pictures
+
+    A name goes before a path: write ./digits for a file of that name. Images become float32
+    (N, H, W, C) in [-1, 1], points float32 (N, D) as they are. Raises LoadError for a spec that
+    names nothing and for data that cannot be used, NotInstalledError for what is missing.
+
+    >>> digits = load("digits")
+    >>> len(digits), digits.shape, digits.levels
+    (1797, (8, 8, 1), 17)
+    """
+    if spec == "digits":
+        return load_digits()
+    if spec in COMMANDS:
+        return load_installed(spec)
+    if spec.startswith("toy:"):
+        return _load_toy(spec)
+    path = Path(spec)
+    if not spec or "\0" in spec or not path.exists():
+        raise _unknown(spec)
+    return load_folder(path) if path.is_dir() else _load_file(path)
+
+
+def _load_toy(spec: str) -> Dataset:
+    from refgen.data.toys import NAMES, toy
+
+    name = spec.removeprefix("toy:")
+    if name not in NAMES:
+        raise _unknown(spec)
+    points = toy(name).sample(TOY_POINTS, Noise(0).at("toy", name))
+    return Dataset(spec, points.astype(np.float32), None, "points", 0)
+
+
+def _load_file(path: Path) -> Dataset:
+    if not path.is_file():
+        raise LoadError(path, "", "it is neither a file nor a folder", "Name one of those.")
+    loader = BY_SUFFIX.get(path.suffix.lower())
+    if loader is None and is_idx(path):
+        loader = load_idx
+    if loader is None:
+        reason = "it is not of a kind that is read here"
+        remedy = "Give IDX or gzipped IDX, .npy, .npz, .csv, or a folder of pictures."
+        raise LoadError(path, "", reason, remedy)
+    return loader(path)
+
+
+def _unknown(spec: str) -> LoadError:
+    from refgen.data.toys import NAMES
+
+    known = ["digits", *COMMANDS, *(f"toy:{name}" for name in NAMES)]
+    tries = [spec, f"toy:{spec}"] if spec else []
+    close = [name for word in tries for name in difflib.get_close_matches(word, known, n=1)]
+    guess = f"Did you mean {close[0]!r}? " if close else ""
+    remedy = f"{guess}There are {', '.join(known)}, and any path to data."
+    return LoadError(spec or "(an empty name)", "", "no data set and no file is called so", remedy)
