@@ -25,8 +25,12 @@ def suits(shape: tuple[int, ...], *arrays: Array) -> bool:
 
 
 def flat(x: Array) -> Array:
-    """Return the elements in order, one-dimensional and contiguous; a copy only if need be."""
-    return np.ascontiguousarray(x).reshape(-1)
+    """Return the elements in order, as the one kind of array that kernels are compiled for.
+
+    That is one-dimensional, contiguous, aligned and writable (to Numba a read-only array is
+    another type, and another compilation); an array that is not becomes a copy.
+    """
+    return (x if x.flags.carray else x.copy()).reshape(-1)
 
 
 _lock = threading.Lock()
@@ -51,23 +55,20 @@ def empty(shape: tuple[int, ...]) -> Array:
 
 def _take(need: int) -> Array | None:
     """Remove and return a block of that size which only the list refers to."""
-    for i, block in enumerate(_blocks):
-        if block.nbytes == need and sys.getrefcount(block) == UNSEEN:
+    for i in range(len(_blocks)):
+        if _blocks[i].nbytes == need and _references(_blocks, i) == UNSEEN:
             return _blocks.pop(i)
     return None
 
 
 def _forget() -> None:
     """Let go of the oldest blocks beyond KEPT; those in use live on with their arrays."""
-    while sum(block.nbytes for block in _blocks) > KEPT and len(_blocks) > 1:
+    while sum(block.nbytes for block in _blocks) > KEPT:
         _blocks.pop(0)
 
 
-def _references_of_an_unseen_block() -> int:
-    """Count as _take counts: the list, the loop's name and the argument of getrefcount."""
-    for block in [np.empty(1, np.uint8)]:
-        count = sys.getrefcount(block)
-    return count
+def _references(blocks: list[Array], i: int) -> int:
+    return sys.getrefcount(blocks[i])
 
 
-UNSEEN = _references_of_an_unseen_block()
+UNSEEN = _references([np.empty(1, np.uint8)], 0)

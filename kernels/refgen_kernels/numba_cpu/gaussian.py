@@ -55,7 +55,7 @@ def reparameterize_kl_drawn(
         return page.reparameterize_kl_drawn(mu, logvar, stream, start)
     z, displacement, var = (empty(mu.shape) for _ in range(3))
     outputs, shares = (flat(z), flat(displacement), flat(var)), _shares(mu)
-    _drawn(mu.size, flat(mu), flat(logvar), stream, start, outputs, shares)
+    _drawn(mu.size, flat(mu), flat(logvar), stream, int(start), outputs, shares)
     return z, _kl(shares), ReparameterizeKLCache(mu, displacement, var)
 
 

@@ -43,7 +43,7 @@ def normals(stream: Stream, start: int, count: int) -> Array:
     if not reachable(start, count):
         return page.normals(stream, start, count)
     z = empty((count,))
-    _normals(count, z, stream, start)
+    _normals(count, z, stream, int(start))
     return z
 
 

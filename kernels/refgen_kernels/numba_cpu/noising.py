@@ -31,7 +31,7 @@ def noising_drawn(
     if not (_suits(data, a, b) and reachable(start, data.size)):
         return page.noising_drawn(data, a, b, stream, start)
     x, noise = empty(data.shape), empty(data.shape)
-    _drawn(data.size, flat(data), flat(a), flat(b), stream, start, flat(noise), flat(x))
+    _drawn(data.size, flat(data), flat(a), flat(b), stream, int(start), flat(noise), flat(x))
     return x, noise
 
 

@@ -135,7 +135,7 @@ def _with_stream(x: Array, noise_hat: Array, stream: Stream, start: int, cache: 
     if sigma == 0:
         _noiseless(x.size, flat(x), flat(noise_hat), p, q, flat(out))
     else:
-        _drawn(x.size, flat(x), flat(noise_hat), stream, start, p, q, sigma, flat(out))
+        _drawn(x.size, flat(x), flat(noise_hat), stream, int(start), p, q, sigma, flat(out))
     return out
 
 
