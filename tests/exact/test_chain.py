@@ -61,7 +61,7 @@ def test_the_terms_sum_to_the_bound(chain):
 
 
 def test_the_gap_of_the_bound_is_the_divergence_of_the_whole_path(chain):
-    """The gap log p(x_0) − ELBO is KL[q(x_{1:T} | x_0) ‖ p(x_{1:T} | x_0)], both dense Gaussians."""
+    """The gap log p(x_0) − ELBO is KL[q(x_{1:T} | x_0) ‖ p(x_{1:T} | x_0)], both dense."""
     mean, cov = joint(chain)
     gain = cov[1:, 0] / cov[0, 0]
     given = cov[1:, 1:] - np.outer(gain, cov[0, 1:])
