@@ -103,7 +103,7 @@ def call(known: list[Constant], fits: Callable[[float], bool]) -> str:
     if not found or any(abs(c.value / found[0].value - 1) > 1e-12 for c in found):
         return ""
     fewest = min(c.symbols for c in found)
-    return " or ".join([c.text for c in found if c.symbols == fewest][:3])
+    return " or ".join(sorted(c.text for c in found if c.symbols == fewest)[:3])
 
 
 def number(value: float, name: str = "") -> str:

@@ -123,7 +123,8 @@ def _verdict(
         return _unjudged(name, x.shape, "not finite", text)
     precision = float(np.finfo(yours.dtype).eps) if yours.dtype.kind == "f" else EPS
     g, true = found.value, np.sum(found.value, axis=1)
-    floor = np.sum(found.noise, axis=1) + 6 * rounding + 32 * precision * _largest(yours)
+    own = 6 * rounding + 32 * precision * _largest(yours)
+    floor = np.sum(found.noise, axis=1) + own
     split = len(probes.entries)
     size = np.concatenate(
         [np.abs(true[:split]), np.full(len(true) - split, np.sum(true**2) ** 0.5)]
@@ -169,7 +170,10 @@ def _verdict(
     if kinks:
         return replace(entry, verdict=INCONCLUSIVE, causes=kinks)
     if not coarse <= TOO_COARSE:
-        text = f"cannot judge below {coarse:.0e} here: shrink the parameters, or compute in float64"
+        mend = "shrink the parameters, or compute the loss in float64"
+        if own > 0.5 * coarse * scale:
+            mend = "your gradient is rounded that coarsely; compute it in float64"
+        text = f"cannot judge below {coarse:.0e} here: {mend}"
         return replace(entry, verdict=INCONCLUSIVE, causes=(text,))
     return entry
 

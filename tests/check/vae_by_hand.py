@@ -65,7 +65,7 @@ def grads(p, slip=""):
     dxhat = dxhat * {"square's 2 kept": 2, "half twice": 0.5, "recon summed": BATCH}.get(slip, 1)
     dout = {"w": g.T @ dxhat, "b": dxhat.sum(axis=0)}
     if slip == "pre-activation cached":
-        dout["w"] = np.arctanh(g).T @ dxhat
+        dout["w"] = (z @ p["dec"]["w"] + p["dec"]["b"]).T @ dxhat
     dg = dxhat @ p["out"]["w"].T
     da = dg if slip == "decoder tanh' missing" else dg * (1 - g * g)
     if slip == "tanh' is 1 - g":
@@ -107,7 +107,7 @@ def grads(p, slip=""):
 
 
 def _row_scaled(g):
-    g[1] *= 3
+    g[1] *= 4
 
 
 def _last_column(g):
