@@ -1,0 +1,55 @@
+"""`--backend`: which table of ops runs, chosen where the reader can see it."""
+
+import argparse
+import importlib
+from typing import TYPE_CHECKING
+
+from refgen.cli import terms
+
+if TYPE_CHECKING:
+    from refgen.ops.protocol import Ops
+
+NAMES = ("auto", "numpy", "numba", "cupy", "numba-cuda")
+MEND = {"numba": 'pip install "refgen[cpu]"'}
+
+
+def backend(text: str) -> str:
+    """Return the name of a backend, as an argparse type."""
+    if text not in NAMES:
+        raise argparse.ArgumentTypeError(f"unknown backend {text!r}; {terms.suggest(text, NAMES)}")
+    return text
+
+
+def choose(name: str) -> tuple["Ops", str]:
+    """Return a table of ops and a line that says what it is.
+
+    Raises Refusal, code 3, for a backend that cannot run here, with the reason.
+    """
+    from refgen import ops as reference
+
+    plain = "numpy, the reference"
+    if name == "numpy":
+        return reference, plain
+    try:
+        from refgen_kernels import BACKENDS, available, overlay, which
+    except ImportError as error:
+        if name == "auto":
+            return reference, f"{plain} (no kernels: {error})"
+        raise terms.Refusal(f"backend {name}: refgen_kernels is missing: {error}") from error
+    wanted = "numba" if name == "auto" else name
+    state = available().get(wanted, "it has no kernels in this version of refgen")
+    if state != "ok":
+        mend = f": {MEND[wanted]}" if wanted in MEND else ", and --backend numpy needs nothing"
+        if name == "auto":
+            return reference, f"{plain} (numba: {state}{mend})"
+        raise terms.Refusal(f"backend {name} cannot run here: {state}{mend}", terms.MISSING)
+    if wanted != "numba":
+        raise terms.Refusal(
+            f"backend {name}: its arrays live on the device, and training and sampling do not "
+            "move them there yet; use --backend numba, and `python -m benchmarks` for its kernels",
+            terms.MISSING,
+        )
+    table = overlay(importlib.import_module(f"refgen_kernels.{BACKENDS[wanted]}"))
+    run_by = which(table).values()
+    twins = sum(module.startswith("refgen_kernels.") for module in run_by)
+    return table, f"{wanted}: {twins} of {len(run_by)} ops by kernels, the rest by the reference"

@@ -1,0 +1,170 @@
+"""Pictures of a run: sample grids, points beside the data, loss curves. PNG, written whole.
+
+Shapes     images : (N, H, W, C) in [-1, 1], C of 1 or 3    points : (N, 1) or (N, 2)
+"""
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from refgen.cli import terms
+
+if TYPE_CHECKING:
+    from refgen.typing import Array
+
+PAPER, INK, GRID = "#ffffff", "#22262b", "#e3e5e8"
+DATA, MODEL = "#5b7083", "#c8452d"
+LINES = ("#2b5f9e", "#c8452d", "#3a8a5c", "#8a5aa8", "#b8860b")
+CELL = 56  # pixels: small images are enlarged to about this
+
+
+def drawable() -> str:
+    """Return "" when pictures can be drawn, else the line that says what is missing."""
+    try:
+        terms.need("PIL.Image", "viz")
+        terms.need("matplotlib", "viz")
+    except terms.Refusal as refusal:
+        return f"no pictures: {refusal}"
+    return ""
+
+
+def picture(samples: "Array", data: "Array", path: Path) -> None:
+    """Write images as a grid, points as a scatter beside the data."""
+    if samples.ndim == 4:
+        grid(samples, path)
+    else:
+        scatter(samples, data, path)
+
+
+def grid(images: "Array", path: Path) -> None:
+    """Write images row by row, whole pixels enlarged, a thin margin between them."""
+    import numpy as np
+
+    image = terms.need("PIL.Image", "viz")
+    count, height, width, channels = images.shape
+    columns = math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    scale = max(1, round(CELL / max(height, width)))
+    gap = max(2, scale // 2)
+    light = np.clip((np.nan_to_num(images, nan=-1.0) + 1) * 127.5, 0, 255).round().astype(np.uint8)
+    light = light.repeat(scale, axis=1).repeat(scale, axis=2)
+    high, wide = height * scale + gap, width * scale + gap
+    sheet = np.full((rows * high + gap, columns * wide + gap, channels), 255, np.uint8)
+    for i, one in enumerate(light):
+        top, left = gap + i // columns * high, gap + i % columns * wide
+        sheet[top : top + height * scale, left : left + width * scale] = one
+    _save(image.fromarray(sheet[..., 0] if channels == 1 else sheet), path)
+
+
+def scatter(points: "Array", data: "Array", path: Path) -> None:
+    """Write data and samples side by side on equal axes; one coordinate gives two histograms."""
+    if data.shape[1] == 1:
+        _histogram(points, data, path)
+        return
+    figure, axes = _figure(1, 2, (8.2, 4.3))
+    low, high = _limits(data)
+    shown = max(len(points), 1)
+    for ax, cloud, colour, name in (
+        (axes[0], data[:shown], DATA, "data"),
+        (axes[1], points, MODEL, "samples"),
+    ):
+        outside = int(((cloud[:, :2] < low) | (cloud[:, :2] > high)).any(axis=1).sum())
+        ax.plot(cloud[:, 0], cloud[:, 1], ".", ms=3.2, mew=0, alpha=0.55, color=colour)
+        ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal")
+        ax.set_title(name, loc="left", fontsize=10.5, color=INK)
+        if outside:
+            note = f"{outside} of {len(cloud)} outside"
+            ax.set_title(note, loc="right", fontsize=8.5, color=INK)
+    _save_figure(figure, path)
+
+
+def curves(history: Mapping[str, Sequence[tuple[int, float]]], path: Path) -> None:
+    """Write one panel for each named series of (step, value): raw, and smoothed over it.
+
+    The names are "player/term"; a name's axis says nats for a loss.
+    """
+    import numpy as np
+
+    figure, axes = _figure(len(history), 1, (7.4, 0.5 + 2.1 * len(history)), sharex=True)
+    for ax, (name, series), colour in zip(
+        axes, history.items(), LINES * len(history), strict=False
+    ):
+        steps, values = (np.array(column, float) for column in zip(*series, strict=True))
+        ax.plot(steps, values, lw=0.7, color=colour, alpha=0.3)
+        ax.plot(steps, smooth(values), lw=1.6, color=colour)
+        seen = values[np.isfinite(values)]
+        if len(seen) > 4:
+            late = seen[len(seen) // 20 :]  # the first steps would flatten all that follows
+            low, high = np.quantile(late, [0.001, 0.999])
+            room = 0.08 * (high - low) or 1.0
+            ax.set_ylim(low - room, high + room)
+        ax.set_title(name.replace("/", "  "), loc="left", fontsize=10.5, color=INK)
+        ax.set_ylabel("nats", fontsize=9)
+        ax.margins(x=0.01)
+    axes[-1].set_xlabel("step", fontsize=9)
+    _save_figure(figure, path)
+
+
+def smooth(values: "Array", window: float = 0.02) -> "Array":
+    """Return the mean over a window around each entry, which is cut off at both ends."""
+    import numpy as np
+
+    half, last = max(1, int(len(values) * window / 2)), len(values)
+    total = np.concatenate([[0.0], np.cumsum(values)])
+    here = np.arange(last)
+    start, stop = np.maximum(here - half, 0), np.minimum(here + half + 1, last)
+    mean: Array = (total[stop] - total[start]) / (stop - start)
+    return mean
+
+
+def _histogram(points: "Array", data: "Array", path: Path) -> None:
+    import numpy as np
+
+    figure, (ax,) = _figure(1, 1, (6.4, 3.8))
+    low, high = _limits(data)
+    bins = np.linspace(low[0], high[0], 61)
+    ax.hist(data[:, 0], bins, density=True, color=DATA, alpha=0.45, label="data")
+    ax.hist(points[:, 0], bins, density=True, color=MODEL, histtype="step", lw=1.6, label="samples")
+    ax.set_ylabel("density", fontsize=9)
+    ax.legend(frameon=False, fontsize=9)
+    _save_figure(figure, path)
+
+
+def _limits(data: "Array") -> Any:
+    """Return a box with room around the data, as wide as high."""
+    low, high = data.min(axis=0), data.max(axis=0)
+    centre, half = (low + high) / 2, 0.56 * (high - low).max()
+    return centre - half, centre + half
+
+
+def _figure(rows: int, columns: int, size: tuple[float, float], **kwargs: Any) -> Any:
+    """Return a figure and a flat list of quiet axes, drawn off screen."""
+    terms.need("matplotlib", "viz")
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, dpi=130, facecolor=PAPER, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = list(figure.subplots(rows, columns, squeeze=False, **kwargs).flat)
+    for ax in axes:
+        ax.grid(color=GRID, lw=0.6)
+        ax.set_axisbelow(True)
+        ax.tick_params(labelsize=8.5, color=GRID, labelcolor=INK)
+        for side, spine in ax.spines.items():
+            spine.set_visible(side in ("left", "bottom"))
+            spine.set_color(GRID)
+    return figure, axes
+
+
+def _save_figure(figure: Any, path: Path) -> None:
+    out = io.BytesIO()
+    figure.savefig(out, format="png")
+    terms.write_whole(path, out.getvalue())
+
+
+def _save(sheet: Any, path: Path) -> None:
+    out = io.BytesIO()
+    sheet.save(out, format="PNG", optimize=True)
+    terms.write_whole(path, out.getvalue())

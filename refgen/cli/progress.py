@@ -1,0 +1,68 @@
+"""Progress on stderr: a bar on a terminal, elsewhere a line every ten seconds, or silence."""
+
+import sys
+import time
+from typing import Any
+
+from refgen.cli import terms
+
+EVERY = 10.0  # seconds between lines where there is no terminal
+
+
+class Progress:
+    """Counts steps of a known total; `note` is what stands beside the count."""
+
+    def __init__(self, total: int, unit: str, *, start: int = 0, quiet: bool = False) -> None:
+        self.total, self.unit, self.first, self.done = total, unit, start, start
+        self.bar: Any = None
+        self.quiet = quiet
+        self.began = self.spoke = time.monotonic()
+        if not quiet and sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self.bar = tqdm(
+                total=total, initial=start, unit=unit, file=sys.stderr, leave=False, ncols=88
+            )
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def to(self, done: int, note: str = "") -> None:
+        """Move to a count."""
+        step, self.done = done - self.done, done
+        if self.quiet:
+            return
+        if self.bar is not None:
+            self.bar.set_postfix_str(note, refresh=False)
+            self.bar.update(step)
+            return
+        now = time.monotonic()
+        if now - self.spoke >= EVERY:
+            self.spoke = now
+            left = (now - self.began) / max(done - self.first, 1) * (self.total - done)
+            terms.say(f"{self.unit} {done} of {self.total}  {note}  {clock(left)} left")
+
+    def say(self, text: str) -> None:
+        """Print a line of log above the bar."""
+        if self.bar is not None:
+            self.bar.write(text, file=sys.stderr)
+        elif not self.quiet:
+            terms.say(text)
+
+
+def clock(seconds: float) -> str:
+    """Return a duration in words that fit a line.
+
+    >>> clock(75), clock(4.2)
+    ('1 min 15 s', '4 s')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -1,0 +1,99 @@
+"""`refgen systems`: every system, what it is accepted by, and whether it works here and now."""
+
+import argparse
+import json
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import refgen
+from refgen.cli import terms
+
+if TYPE_CHECKING:
+    from refgen.systems import Entry
+
+EXAMPLE = """
+refgen systems
+refgen systems --json -
+"""
+STEPS, BATCH, COUNT = 20, 16, 4
+TINY = {"hidden": 16, "T": 10, "layers": 2}  # settings, where a system has them
+
+
+def add(commands: terms.Commands) -> None:
+    """Declare the command."""
+    about = "list the systems; each is trained for 20 steps to see that it works"
+    p = terms.command(commands, "systems", run, about, EXAMPLE)
+    p.add_argument("--json", metavar="FILE|-", type=terms.json_target, help="write the list")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the table; 1 unless every system works."""
+    from refgen.systems import SYSTEMS
+
+    rows = []
+    for entry in SYSTEMS.values():
+        rows.append(
+            {
+                "id": entry.id,
+                "name": entry.name,
+                "family": entry.family,
+                "lectures": list(entry.lectures),
+                "works": works(entry),
+                "acceptance": acceptance(entry),
+            }
+        )
+    if args.json != "-":
+        print(_table(rows))
+    if args.json:
+        terms.write_json({"systems": rows}, args.json)
+    return terms.OK if all(row["works"] for row in rows) else terms.FAILED
+
+
+def works(entry: "Entry") -> bool:
+    """Say whether 20 steps on tiny settings, and then samples, are finite."""
+    import numpy as np
+
+    from refgen.noise import Noise
+    from refgen.systems import build
+
+    noise, shape = Noise(0).at("works"), (4, 4, 1)
+    own = {f.name for f in fields(entry.make)}  # type: ignore[arg-type]
+    try:
+        system = build(entry.id, shape, {k: v for k, v in TINY.items() if k in own})
+        params: Any = system.init(noise.at("init"))
+        for step in range(1, STEPS + 1):
+            for turn in system.turns():
+                at = noise.at("step", step, turn.player)
+                batch = np.tanh(at.at("batch").normal((BATCH, *shape), dtype=np.float32))
+                found, _ = turn.gradient(params, batch, at)
+                if not np.all(np.isfinite(found["loss"])):
+                    return False
+    except (ArithmeticError, ValueError):
+        return False
+    return bool(np.all(np.isfinite(system.sample(params, COUNT, noise.at("sample")))))
+
+
+def acceptance(entry: "Entry") -> dict[str, Any]:
+    """Return the bar of a system, and how it was met where the evidence lies in the repository."""
+    command = f"python -m benchmarks --accept {entry.id}"
+    evidence: dict[str, Any] = {"bar": entry.bar, "measured": None, "command": command}
+    evidence["commit"] = None
+    accept = Path(refgen.__file__).parents[1] / "benchmarks" / "results" / "accept"
+    try:
+        found = json.loads((accept / f"{entry.id}.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return evidence
+    return evidence | {key: found[key] for key in evidence if key in found}
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    lines = []
+    for row in rows:
+        works = terms.paint("yes", "green") if row["works"] else terms.paint("NO", "red")
+        given = ", ".join(f"L{n}" for n in row["lectures"])
+        measured = row["acceptance"]["measured"]
+        lines.append([row["id"], row["family"], given, works, row["acceptance"]["bar"]])
+        if measured is not None:
+            lines.append(["", "", "", "", f"measured: {measured}"])
+    return terms.table(["id", "family", "lectures", "works", "accepted by"], lines)
