@@ -146,19 +146,25 @@ def _factor(c: Comparison, known: list[Constant]) -> list[Cause]:
     if not name:
         return [Cause("factor", f"{text}, in every entry")]
     equal = f" = {name}" if name != number(factor) else ""
-    return [Cause("factor", f"{text}{equal}{_hint(name)}")]
+    return [Cause("factor", f"{text}{equal}{_hint(name, factor)}")]
 
 
-def _hint(name: str) -> str:
+def _hint(name: str, factor: float) -> str:
+    """Ask what a factor of that name often comes from."""
     if name == "2":
         return " (is a 1/2 missing, or a path counted twice?)"
     if name == "1/2":
         return " (is the 2 of a square missing?)"
-    if name.isidentifier():
-        return f" (is a division by {name}, as in a mean over it, missing?)"
-    if name.startswith("1/") and name[2:].isidentifier():
-        return f" (is {name[2:]} forgotten, a sum over it a mean, or a mean taken twice?)"
-    return ""
+    size = name.removeprefix("1/")
+    if not size.isidentifier() or "·" in size:
+        return ""
+    over = factor if size == name else 1 / factor
+    count = abs(over - round(over)) < 1e-6 * abs(over)  # a size is an integer, a weight is not
+    if size == name:
+        return f" (is the mean over {size} missing?)" if count else f" (is 1/{size} missing?)"
+    if count:
+        return f" (is a sum over {size} a mean, or the mean taken twice?)"
+    return f" (is {size} forgotten?)"
 
 
 def _weights(c: Comparison, names: tuple[str, ...], known: list[Constant]) -> list[Cause]:

@@ -72,7 +72,10 @@ def _judge(case: Case, known: list[Constant]) -> Report:
     for name, x in point.items():
 
         def along(flat: Array, name: str = name, shape: tuple[int, ...] = x.shape) -> Array:
-            return case.values(point | {name: np.reshape(flat, shape)})
+            try:
+                return case.values(point | {name: np.reshape(flat, shape)})
+            except Exception:  # a step left the domain of the loss, or it takes no complex numbers
+                return np.full(len(names), np.nan)
 
         numerics[name] = differentiate(
             along, x.reshape(-1), probes[name], loss_noise, NOISE.at(name)

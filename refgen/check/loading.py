@@ -84,7 +84,7 @@ def _run(path: Path) -> dict[str, Any]:
     sys.path.insert(0, str(path.resolve().parent))  # so that it may import its neighbours
     try:
         return runpy.run_path(str(path), run_name="derivation")
-    except (SyntaxError, UnicodeDecodeError) as error:
+    except SyntaxError as error:
         raise DerivationError(_syntax(path, error)) from error
     except (Exception, SystemExit) as error:
         raise DerivationError(f"{path}: running it failed\n{_where(path, error)}") from error
@@ -92,12 +92,10 @@ def _run(path: Path) -> dict[str, Any]:
         sys.path.remove(str(path.resolve().parent))
 
 
-def _syntax(path: Path, error: SyntaxError | UnicodeDecodeError) -> str:
-    if isinstance(error, UnicodeDecodeError):
-        return f"{path}: not a Python file: {error}"
-    line = (error.text or "").strip()
-    shown = f"\n    {line}" if line else ""
-    return f"{error.filename or path}, line {error.lineno}: syntax error: {error.msg}{shown}"
+def _syntax(path: Path, error: SyntaxError) -> str:
+    where = f"{error.filename or path}" + (f", line {error.lineno}" if error.lineno else "")
+    shown = f"\n    {error.text.strip()}" if error.text else ""
+    return f"{where}: syntax error: {error.msg}{shown}"
 
 
 def _where(path: Path, error: BaseException) -> str:

@@ -52,22 +52,18 @@ def reshaped(gradient: Array, shape: tuple[int, ...]) -> Iterator[tuple[Cause, A
             yield Cause("wrong shape", text), np.sum(gradient, axis=tuple(grown), keepdims=True)
 
 
-def added(
-    c: Comparison, along: Array, what: str, verdict: str, known: list[Constant]
-) -> list[Cause]:
-    """Return the cause that yours is the true gradient plus a multiple of some array: (M,)."""
+def added(c: Comparison, along: Array, known: list[Constant]) -> tuple[float, str] | None:
+    """Return the multiple of some array (M,) by which yours is off, and how it is written."""
     t, excess = c.tolerance, c.yours - c.true
     weight = float(np.sum(excess * along / t**2) / max(np.sum(along**2 / t**2), 1e-300))
     told = np.abs(weight * along) > VISIBLE * t
     if np.any(np.abs(excess - weight * along) > 2 * t) or np.sum(told) < 3:  # (DP.1)
-        return []
+        return None
     unsure = 2 * float(np.min(t[told] / np.abs(along[told]))) + 1e-9 * abs(weight)
-    size = number(abs(weight), call(known, lambda v: abs(v - abs(weight)) <= 2 * unsure))
     if unsure > SHARP * abs(weight):
-        return []
-    if weight > 0:
-        return [Cause(verdict, f"yours has {size} x {what} that the loss does not have")]
-    return [Cause(verdict, f"yours lacks {size} x {what} that the loss has")]
+        return None
+    name = call(known, lambda v: abs(v - abs(weight)) <= 2 * unsure)
+    return weight, number(abs(weight), name)
 
 
 def sliced(
@@ -149,9 +145,16 @@ def in_array(
     for cause, candidate in reordered(gradient, parameter.shape):
         if not np.any(np.abs(probes.project(candidate) - c.true) > c.tolerance):
             causes.append(cause)
-    causes += added(c, probes.project(parameter), label, "parameter term", known)
-    ones = probes.project(np.ones(parameter.shape))
-    causes += added(c, ones, "a constant", "constant term", known)
+    penalty = added(c, probes.project(parameter), known)
+    if penalty:
+        has = "has an extra" if penalty[0] > 0 else "lacks"
+        text = f"yours {has} {penalty[1]} x {label}: is a penalty only in one of loss and grads?"
+        causes.append(Cause("parameter term", text))
+    constant = added(c, probes.project(np.ones(parameter.shape)), known)
+    if constant:
+        size = "large" if constant[0] > 0 else "small"
+        text = f"yours is too {size} by {constant[1]} in every entry"
+        causes.append(Cause("constant term", text))
     if not causes and len(probes.entries) == parameter.size:
         causes += sliced(c, parameter.shape, names, known)
     return causes

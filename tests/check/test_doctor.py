@@ -1,6 +1,7 @@
 """The derivation doctor: every planted slip is seen, the nameable ones by name, no other."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from refgen.check import check_grad
 from tests.check import vae_by_hand as vae
 
 NAMED_SLIPS = [  # slip, array, verdict, what the first cause says; judged with named terms
-    ("no mean over batch", "enc/w", "factor", "11 x the true gradient = batch"),
+    ("no mean over batch", "enc/w", "factor", "= batch (is the mean over batch missing?)"),
     ("mean twice", "out/b", "factor", "= 1/batch"),
     ("residual reversed", "out/w", "sign", "-1"),
     ("residual reversed", "enc/w", "term", "recon has weight -1 instead"),
@@ -58,9 +59,9 @@ NAMED_SPOILS = [  # what happened to the finished gradient of one array
     ("NaN", "not finite", "1 of 15 entries are NaN or infinite, the first at [0, 1]"),
     ("off by 1e-4", "factor", "yours is 1.0001 x the true gradient, in every entry"),
     ("off by 1e-6", "factor", "yours is 1.000001 x the true gradient, in every entry"),
-    ("L2 term", "parameter term", "yours has 0.01 x out/w"),
-    ("beta as L2", "parameter term", "yours has 0.7 = beta x enc/w"),
-    ("constant added", "constant term", "0.25"),
+    ("L2 term", "parameter term", "yours has an extra 0.01 x out/w"),
+    ("beta as L2", "parameter term", "yours has an extra 0.7 = beta x enc/w"),
+    ("constant added", "constant term", "too large by 0.25 in every entry"),
     ("reversed", "reversed", "reverse order"),
     ("shifted", "shifted", "shifted by +1"),
     ("last column zero", "slice", "only column 6, the last, is wrong; there yours is zero"),
@@ -337,6 +338,16 @@ def test_what_has_no_gradient_is_not_judged(loss, grads, says):
     (p,) = check_grad(loss, grads, {"a": np.ones(3)}).parameters
     assert p.verdict == "inconclusive"
     assert says in p.causes[0]
+
+
+def test_steps_that_leave_the_domain_of_the_loss_are_shortened():
+    def loss(p):  # math.log raises where numpy returns nan
+        return sum(math.log(v) for v in p["a"])
+
+    near_the_edge = {"a": np.array([1e-4, 0.02, 3.0])}
+    assert check_grad(loss, lambda p: {"a": 1 / p["a"]}, near_the_edge).ok
+    wrong = check_grad(loss, lambda p: {"a": 2 / p["a"]}, near_the_edge)
+    assert wrong.parameters[0].verdict == "factor"
 
 
 def test_a_function_that_writes_into_its_arguments_is_told_so():
