@@ -1,6 +1,7 @@
 """Data through one door: `load("digits")`, `load("toy:ring")`, `load("pictures/")`."""
 
 import difflib
+import os
 from pathlib import Path
 
 import numpy as np
@@ -43,9 +44,9 @@ def load(spec: str) -> Dataset:
         return load_installed(spec)
     if spec.startswith("toy:"):
         return _load_toy(spec)
-    path = Path(spec)
-    if not spec or "\0" in spec or not path.exists():
+    if not os.path.exists(spec):  # false, and not an error, for a spec that cannot be a path
         raise _unknown(spec)
+    path = Path(spec)
     return load_folder(path) if path.is_dir() else _load_file(path)
 
 
@@ -80,4 +81,6 @@ def _unknown(spec: str) -> LoadError:
     close = [name for word in tries for name in difflib.get_close_matches(word, known, n=1)]
     guess = f"Did you mean {close[0]!r}? " if close else ""
     remedy = f"{guess}There are {', '.join(known)}, and any path to data."
-    return LoadError(spec or "(an empty name)", "", "no data set and no file is called so", remedy)
+    return LoadError(
+        spec[:200] or "(an empty name)", "", "no data set and no file is called so", remedy
+    )

@@ -122,14 +122,16 @@ def dataset_of(file: Path, member: str, raw: Array, labels: Array | None) -> Dat
     raw = raw if raw.ndim == 4 else raw[..., None]
     integers = raw.dtype.kind in "ui"
     least, most = (0, 255) if integers else (-1, 1)
-    low, high = raw.min(), raw.max()
-    if low < least or high > most:  # NaN passes here, and is refused by Dataset
+    with np.errstate(invalid="ignore"):  # NaN passes here, and is refused by Dataset
+        low, high = raw.min(), raw.max()
+        outside, above_zero = low < least or high > most, low >= 0
+    if outside:
         reason = f"its pixels lie in {low:g} .. {high:g}"
         remedy = "Store integers 0 to 255, or floats in [0, 1] or [-1, 1]."
         raise LoadError(file, member, reason, remedy)
     if integers:
         return Dataset(str(file), scale_levels(raw, 256), labels, "images", 256)
-    data = scale_levels(raw, 2) if low >= 0 else _float32(raw)
+    data = scale_levels(raw, 2) if above_zero else _float32(raw)
     return Dataset(str(file), data, labels, "images", 0)
 
 

@@ -72,11 +72,6 @@ def _read(path: Path, stream: IO[bytes], stored: int, packed: bool) -> Array:
     if len(sizes) < 4 * axes:
         raise LoadError(path, "", "it ends within its header", "It is truncated: fetch it again.")
     shape = struct.unpack(f">{axes}I", sizes)
-    declared = admit(path, "", shape, dtype, stored)
-    held = stored - 4 - 4 * axes
-    if not packed and declared != held:
-        product = " x ".join(str(n) for n in shape)
-        reason = f"its header says {product} = {declared:,} bytes, but the file holds {held:,}"
-        what = "truncated" if held < declared else "damaged"
-        raise LoadError(path, "", reason, f"It is {what}: fetch it again.")
+    held = None if packed else stored - 4 - 4 * axes
+    admit(path, "", shape, dtype, held=held, stored=stored)
     return read_exactly(path, "", stream, shape, dtype)

@@ -46,7 +46,8 @@ def load_folder(folder: Path) -> Dataset:
                 reason = f"it is {_spell(shape)}, and most of its folder is {_spell(usual)}"
                 raise LoadError(file, "", reason, "Crop, scale or remove it.")
         whole = (len(files), *usual)
-        admit(folder, "", whole, np.uint8, stored=sum(file.stat().st_size for file in files))
+        stored = sum(file.stat().st_size for file in files)
+        admit(folder, "", whole, np.uint8, held=None, stored=stored)
         raw = np.empty(whole, dtype=np.uint8)
         for i, file in enumerate(files):
             with decoding(file), Image.open(file, formats=FORMATS) as picture:

@@ -22,12 +22,20 @@ CHUNK = 2**20  # bytes read at a time
 
 
 def admit(
-    file: Path, member: str, shape: tuple[int, ...], dtype: npt.DTypeLike, stored: int
-) -> int:
-    """Return the bytes of an array that a header declares; `stored` bytes of the file hold it.
+    file: Path,
+    member: str,
+    shape: tuple[int, ...],
+    dtype: npt.DTypeLike,
+    *,
+    held: int | None,
+    stored: int,
+) -> None:
+    """Let an array pass that a header declares, before it is allocated.
 
-    Raises LoadError for a type that is not numeric, a rank other than 1 to 4, an empty array, and
-    for more bytes than MAX_BYTES, or than MAX_EXPANSION lets so small a file become.
+    `held` is the number of bytes that follow the header, None where a compressed stream does not
+    say; in the file they take `stored` bytes. Raises LoadError for a type that is not numeric, a
+    rank other than 1 to 4, an empty array, more bytes than MAX_BYTES, more or fewer than are
+    held, and more than MAX_EXPANSION lets so small a file become.
     """
     kind = np.dtype(dtype)
     if kind.kind not in "uif" or kind.itemsize > 8:
@@ -42,15 +50,16 @@ def admit(
     count = math.prod(shape)
     declared, needed = count * kind.itemsize, count * max(kind.itemsize, 4)
     if needed > MAX_BYTES:
-        reason = f"its header declares {_short(shape)} values, which need {needed:,} bytes"
-        remedy = (
-            f"The cap is {MAX_BYTES:,}: if the header is right, set refgen.data.limits.MAX_BYTES."
-        )
-        raise LoadError(file, member, reason, remedy)
+        reason = f"its header declares {_short(shape)} values, which need more than {MAX_BYTES:,}"
+        remedy = "If the header is right and memory suffices, raise refgen.data.limits.MAX_BYTES."
+        raise LoadError(file, member, f"{reason} bytes", remedy)
+    if held is not None and declared != held:
+        reason = f"its header says {_short(shape)} = {declared:,} bytes, but {held:,} follow it"
+        what = "truncated" if held < declared else "damaged"
+        raise LoadError(file, member, reason, f"It is {what}: fetch or write it again.")
     if declared > max(FREE_BYTES, MAX_EXPANSION * stored):
         reason = f"{stored:,} compressed bytes declare {declared:,}, as a decompression bomb would"
         raise LoadError(file, member, reason, "If you trust the file, store it uncompressed.")
-    return declared
 
 
 def read_exactly(
