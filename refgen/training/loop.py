@@ -1,0 +1,178 @@
+"""The training loop: every turn of a system, step after step, until done or told to stop.
+
+Batches and noise have addresses, (step, player, repeat), so nothing random is carried along:
+a run that stops anywhere and resumes takes the very steps that it would have taken.
+"""
+
+import json
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+
+import numpy as np
+
+from refgen import tree
+from refgen.data import Dataset
+from refgen.noise import Noise
+from refgen.systems import System
+from refgen.training.checkpoint import State
+from refgen.training.optimizer import Adam
+from refgen.training.run import Run
+
+Row = dict[str, float]
+
+
+class NumericFailure(ArithmeticError):
+    """A loss or a gradient that is not a finite number: at which step, where, and what to try."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How long and how fast to train. Raises ValueError for counts below 1."""
+
+    steps: int
+    batch: int = 128
+    lr: float = 1e-3
+    beta1: float = 0.9
+    decay: float = 0.999
+    warmup: int = 100
+    seed: int = 0
+    log_every: int = 20
+    save_every: int = 500
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "log_every", "save_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        self.optimizer(1)  # refuses rates that cannot be
+        Noise(self.seed)
+
+    def optimizer(self, repeat: int) -> Adam:
+        """Return the optimizer of a player who moves `repeat` times a step."""
+        updates = self.steps * repeat
+        return Adam(updates, self.lr, self.beta1, warmup=self.warmup, decay=self.decay)
+
+
+@dataclass
+class Stop:
+    """A request to stop after the current step; `signal` is the number of the signal received."""
+
+    signal: int = 0
+
+
+def start(system: System, recipe: Recipe) -> State:
+    """Return the state before the first step, float32."""
+    drawn = system.init(Noise(recipe.seed).at("init"))
+    params = tree.map(lambda a: a.astype(np.float32), drawn)
+    adam = recipe.optimizer(1)
+    return State(0, params, {player: adam.start(params[player]) for player in params})
+
+
+def train(
+    system: System,
+    data: Dataset,
+    recipe: Recipe,
+    run: Run | None = None,
+    *,
+    state: State | None = None,
+    on_step: Callable[[State, Row], None] | None = None,
+    stop: Stop | None = None,
+) -> State:
+    """Train from a state (default: the start) to recipe.steps, or until stop.signal is set.
+
+    With a run, rows go to its log and states to its checkpoints; the state returned has been
+    saved. on_step sees the state and the row of terms of every step. Raises NumericFailure for a
+    loss or gradient that is not finite, with the last good checkpoint in place.
+    """
+    state = state or start(system, recipe)
+    log = Log(run, state.step)
+    while state.step < recipe.steps and not (stop and stop.signal):
+        state, row = _step(system, data, recipe, state)
+        if state.step % recipe.log_every == 0 or state.step == recipe.steps:
+            log.write(row)
+        if run and (state.step % recipe.save_every == 0 or state.step == recipe.steps):
+            run.save(state)
+        if on_step:
+            on_step(state, row)
+    if run and stop and stop.signal:
+        run.save(state)
+    return state
+
+
+def _step(system: System, data: Dataset, recipe: Recipe, state: State) -> tuple[State, Row]:
+    """Take every turn of one step; return the new state and its row of the log."""
+    params: Any = dict(state.params)
+    moments: Any = dict(state.moments)
+    row: Row = {"step": state.step + 1}
+    for turn in system.turns():
+        adam = recipe.optimizer(turn.repeat)
+        for k in range(turn.repeat):
+            place = Noise(recipe.seed).at("train", state.step, turn.player, k)
+            batch, _ = data.batch(place.at("batch"), recipe.batch)
+            terms, grads = turn.gradient(params, batch, place.at("draw"))
+            update = state.step * turn.repeat + k + 1
+            norm = _checked(state.step + 1, turn.player, terms, grads)
+            params[turn.player], moments[turn.player] = adam.update(
+                system.ops, params[turn.player], grads, moments[turn.player], update
+            )
+        row |= {f"{turn.player}/{name}": float(np.mean(v)) for name, v in terms.items()}
+        row[f"{turn.player}/gradient"] = norm
+    return State(state.step + 1, params, moments), row
+
+
+def _checked(step: int, player: str, terms: dict[str, Any], grads: Any) -> float:
+    """Return the norm of a gradient. Raises NumericFailure where anything is not finite."""
+    advice = "Lower lr, or look at the data and settings; the last checkpoint is untouched."
+    for name, values in terms.items():
+        if not math.isfinite(float(np.mean(values))):
+            raise NumericFailure(f"step {step}: {player}'s {name} is not finite. {advice}")
+    norms = {path: float(np.vdot(g, g)) for path, g in tree.flatten(grads).items()}
+    for path, norm in norms.items():
+        if not math.isfinite(norm):
+            raise NumericFailure(
+                f"step {step}: the gradient of {player}/{path} is not finite. {advice}"
+            )
+    return math.sqrt(sum(norms.values()))
+
+
+@dataclass
+class Log:
+    """Appends rows to the run's metrics, each a line that is flushed; a resumed log is rewound."""
+
+    run: Run | None
+    step: int
+    began: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        if self.run:
+            self.run.rewind(self.step)
+
+    def write(self, row: Row) -> None:
+        """Append a row, with the seconds since this process began to train."""
+        if self.run:
+            timed = row | {"seconds": round(time.monotonic() - self.began, 3)}
+            with open(self.run.metrics, "a") as file:
+                file.write(json.dumps(timed) + "\n")
+
+
+@contextmanager
+def interruptible() -> Iterator[Stop]:
+    """Turn the first SIGINT or SIGTERM into a request to stop; a second SIGINT ends at once."""
+    stop = Stop()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if stop.signal and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        stop.signal = number
+
+    before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
