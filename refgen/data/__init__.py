@@ -81,6 +81,5 @@ def _unknown(spec: str) -> LoadError:
     close = [name for word in tries for name in difflib.get_close_matches(word, known, n=1)]
     guess = f"Did you mean {close[0]!r}? " if close else ""
     remedy = f"{guess}There are {', '.join(known)}, and any path to data."
-    return LoadError(
-        spec[:200] or "(an empty name)", "", "no data set and no file is called so", remedy
-    )
+    name = spec[:200] or "(an empty name)"
+    return LoadError(name, "", "no data set and no file is called so", remedy)

@@ -7,8 +7,8 @@ Images that store the integers v = 0 .. L − 1 are scaled to [−1, 1], both en
 
     x = v / (½ (L − 1)) − 1                                       (DS.1)
 
-so a digit is v/8 − 1 and a byte v/127.5 − 1. Where a data set brings no split of its own, every
-tenth example, and at least one, is held out by lot. With u_i the i-th draw at the address
+so a digit is v/8 − 1 and a byte v/127.5 − 1. Where a data set brings no split of its own, a tenth
+of it, and at least one example, is held out by lot. With u_i the i-th uniform draw at the address
 Noise(0).at("data", "split"),
 
     held out = the max(1, ⌊N/10⌋) examples of smallest u_i        (DS.2)
@@ -85,11 +85,10 @@ class Dataset:
         if len(self) < 2:
             reason = "a single example cannot be split into training and held-out data"
             raise LoadError(self.name, "data", reason, "Give two examples or more.")
-        lots = Noise(0).at("data", "split").uniform(len(self))
-        if self.held_out is None:
+        index = self.held_out
+        if index is None:
+            lots = Noise(0).at("data", "split").uniform(len(self))
             index = np.argsort(lots, kind="stable")[: max(1, len(self) // 10)]  # (DS.2)
-        else:
-            index = self.held_out
         out = np.zeros(len(self), dtype=bool)
         out[index] = True
         return self._where(~out), self._where(out)

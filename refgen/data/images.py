@@ -3,7 +3,6 @@
 Class k is the k-th subfolder by name. Pillow reads the files (`pip install "refgen[viz]"`).
 """
 
-import warnings
 from collections import Counter
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy as np
 from refgen.data.dataset import Dataset, dataset_of
 from refgen.data.errors import LoadError, NotInstalledError, decoding
 from refgen.data.limits import admit
+from refgen.typing import Array
 
 SUFFIXES = (".png", ".ppm", ".pgm", ".jpg", ".jpeg")
 FORMATS = ("PNG", "PPM", "JPEG")  # Pillow's PPM reads PGM as well
@@ -30,32 +30,30 @@ def load_folder(folder: Path) -> Dataset:
         remedy = 'Run pip install "refgen[viz]".'
         raise NotInstalledError(folder, "", "pictures are read by Pillow", remedy) from error
     files, labels = _list(folder)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # Pillow only warns of a picture that is suspiciously large
-        shapes = []
-        for file in files:
-            with decoding(file), Image.open(file, formats=FORMATS) as picture:
-                if picture.mode not in CHANNELS:
-                    reason = f"its pixels are of Pillow's mode {picture.mode}"
-                    remedy = "Convert it to 8 bits of grey or RGB, without transparency."
-                    raise LoadError(file, "", reason, remedy)
-                shapes.append((picture.height, picture.width, CHANNELS[picture.mode]))
-        usual = Counter(shapes).most_common(1)[0][0]
-        for file, shape in zip(files, shapes, strict=True):
-            if shape != usual:
-                reason = f"it is {_spell(shape)}, and most of its folder is {_spell(usual)}"
-                raise LoadError(file, "", reason, "Crop, scale or remove it.")
-        whole = (len(files), *usual)
-        stored = sum(file.stat().st_size for file in files)
-        admit(folder, "", whole, np.uint8, held=None, stored=stored)
-        raw = np.empty(whole, dtype=np.uint8)
-        for i, file in enumerate(files):
-            with decoding(file), Image.open(file, formats=FORMATS) as picture:
-                raw[i] = np.reshape(np.asarray(picture), usual)
+    shapes = []
+    for file in files:
+        with decoding(file), Image.open(file, formats=FORMATS) as picture:
+            if picture.mode not in CHANNELS:
+                reason = f"its pixels are of Pillow's mode {picture.mode}"
+                remedy = "Convert it to 8 bits of grey or RGB, without transparency."
+                raise LoadError(file, "", reason, remedy)
+            shapes.append((picture.height, picture.width, CHANNELS[picture.mode]))
+    usual = Counter(shapes).most_common(1)[0][0]
+    for file, shape in zip(files, shapes, strict=True):
+        if shape != usual:
+            reason = f"it is {_spell(shape)}, and most of its folder is {_spell(usual)}"
+            raise LoadError(file, "", reason, "Crop, scale or remove it.")
+    whole = (len(files), *usual)
+    stored = sum(file.stat().st_size for file in files)
+    admit(folder, "", whole, np.uint8, held=None, stored=stored)
+    raw = np.empty(whole, dtype=np.uint8)
+    for i, file in enumerate(files):
+        with decoding(file), Image.open(file, formats=FORMATS) as picture:
+            raw[i] = np.reshape(np.asarray(picture), usual)
     return dataset_of(folder, "", raw, labels)
 
 
-def _list(folder: Path) -> tuple[list[Path], np.ndarray[tuple[int], np.dtype[np.int64]] | None]:
+def _list(folder: Path) -> tuple[list[Path], Array | None]:
     """Return the pictures of a folder, or of its subfolders with the labels that these are."""
     with decoding(folder):
         own = _pictures(folder)

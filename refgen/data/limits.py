@@ -44,9 +44,8 @@ def admit(
         raise LoadError(file, member, reason, remedy)
     if not 1 <= len(shape) <= 4 or min(shape) < 1:
         reason = f"its shape {_short(shape)} is empty or has the wrong number of axes"
-        raise LoadError(
-            file, member, reason, "Images are (N, H, W, C) or (N, H, W), points (N, D)."
-        )
+        remedy = "Images are (N, H, W, C) or (N, H, W), points (N, D)."
+        raise LoadError(file, member, reason, remedy)
     count = math.prod(shape)
     declared, needed = count * kind.itemsize, count * max(kind.itemsize, 4)
     if needed > MAX_BYTES:

@@ -24,6 +24,7 @@ def save(folder, pictures, ending=".png"):
 def test_grey_pictures_come_in_the_order_of_their_names(tmp_path, ending):
     save(tmp_path, BYTES, ending)
     (tmp_path / "README.txt").write_text("no picture")
+    (tmp_path / ".thumbnail.png").write_text("no picture either")
     data = load(str(tmp_path))
     assert (data.kind, data.levels, data.labels) == ("images", 256, None)
     assert np.array_equal(data.data, SCALED)
@@ -43,12 +44,13 @@ def test_jpeg_is_read_as_nearly_as_it_stores(tmp_path):
 
 
 def test_subfolders_are_the_classes_in_the_order_of_their_names(tmp_path):
-    save(tmp_path / "zebra", BYTES[:2])
-    save(tmp_path / "ant", BYTES[2:])
+    names = ["zebra", "ant", "moth", "bee", "fly"]
+    for name, picture in zip(names, BYTES, strict=True):
+        save(tmp_path / name, [picture, picture])
     (tmp_path / "empty").mkdir()
     data = load(str(tmp_path))
-    assert data.labels.tolist() == [0, 0, 0, 1, 1]
-    assert np.array_equal(data.data, SCALED[[2, 3, 4, 0, 1]])
+    assert data.labels.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    assert np.array_equal(data.data[::2], SCALED[np.argsort(names)])
 
 
 @pytest.mark.parametrize("odd", [0, 4])

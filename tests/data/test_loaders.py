@@ -91,7 +91,7 @@ def test_other_members_of_an_npz_are_left_alone(tmp_path):
 
 
 @pytest.mark.tiny
-@pytest.mark.parametrize("header", ["", "x,y\n", '"x","y"\r\n\r\n', "﻿x,y\n"])
+@pytest.mark.parametrize("header", ["", "x,y\n", '"x","y"\r\n\r\n', "\ufeffx,y\n", "\ufeff"])
 def test_csv_lines_become_points_with_or_without_a_header(tmp_path, header):
     text = header + "0.5,-1e3\n1.25, 2\n-7,0.0"
     data = load(write(tmp_path, "a.csv", text.encode()))
@@ -138,15 +138,15 @@ BAD_ARRAYS = {
     "rank 1": (np.zeros(4), "wrong|not a data set"),
     "rank 5": (np.zeros((1, 1, 1, 1, 1)), "number of axes"),
     "rank 0": (np.float64(3), "number of axes"),
-    "empty": (np.zeros((0, 2)), "empty"),
+    "empty": (np.zeros((0, 2)), r"its shape \(0 x 2\) is empty"),
     "NaN": (np.array([[0.0, np.nan]]), r"index \(0, 1\)"),
     "NaN in images": (np.full((2, 4, 4), np.nan), r"index \(0, 0, 0, 0\)"),
     "infinity": (np.array([[np.inf]]), "not a finite"),
     "overflow": (np.array([[1e300]]), "not a finite float32"),
     "channels first": (np.zeros((2, 3, 32, 32)), "moveaxis"),
     "many channels": (np.zeros((2, 32, 32, 7)), "at most 4 channels"),
-    "pixels beyond bytes": (np.full((2, 4, 4), 256), "256"),
-    "pixels below zero": (np.full((2, 4, 4), -1), "-1"),
+    "pixels beyond bytes": (np.full((2, 4, 4), 256), r"lie in 256 \.\. 256"),
+    "pixels below zero": (np.full((2, 4, 4), -1), r"lie in -1 \.\. -1"),
     "floats like bytes": (np.full((2, 4, 4), 255.0), "255"),
     "complex": (np.zeros((2, 2), dtype=complex), "complex128"),
     "bool": (np.zeros((2, 2), dtype=bool), "bool"),
