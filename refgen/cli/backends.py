@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from refgen.ops.protocol import Ops
 
 NAMES = ("auto", "numpy", "numba", "cupy", "numba-cuda")
+HELP = "auto, numpy or numba (auto: numba where it is installed)"
 MEND = {"numba": 'pip install "refgen[cpu]"'}
 
 

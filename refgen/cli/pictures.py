@@ -59,18 +59,19 @@ def grid(images: "Array", path: Path) -> None:
 
 
 def scatter(points: "Array", data: "Array", path: Path) -> None:
-    """Write data and samples side by side on equal axes; one coordinate gives two histograms."""
+    """Write data and samples, their first two coordinates, on equal axes; of one, histograms."""
     if data.shape[1] == 1:
         _histogram(points, data, path)
         return
     figure, axes = _figure(1, 2, (8.2, 4.3))
+    points, data = points[:, :2], data[:, :2]
     low, high = _limits(data)
     shown = max(len(points), 1)
     for ax, cloud, colour, name in (
         (axes[0], data[:shown], DATA, "data"),
         (axes[1], points, MODEL, "samples"),
     ):
-        outside = int(((cloud[:, :2] < low) | (cloud[:, :2] > high)).any(axis=1).sum())
+        outside = int(((cloud < low) | (cloud > high)).any(axis=1).sum())
         ax.plot(cloud[:, 0], cloud[:, 1], ".", ms=3.2, mew=0, alpha=0.55, color=colour)
         ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal")
         ax.set_title(name, loc="left", fontsize=10.5, color=INK)
@@ -80,28 +81,27 @@ def scatter(points: "Array", data: "Array", path: Path) -> None:
     _save_figure(figure, path)
 
 
-def curves(history: Mapping[str, Sequence[tuple[int, float]]], path: Path) -> None:
-    """Write one panel for each named series of (step, value): raw, and smoothed over it.
-
-    The names are "player/term"; a name's axis says nats for a loss.
-    """
+def curves(
+    history: Mapping[str, Sequence[tuple[int, float]]], path: Path, unit: str = "nats"
+) -> None:
+    """Write one panel for each "player/term", a series of (step, value): raw, and smoothed."""
     import numpy as np
 
     figure, axes = _figure(len(history), 1, (7.4, 0.5 + 2.1 * len(history)), sharex=True)
     for ax, (name, series), colour in zip(
         axes, history.items(), LINES * len(history), strict=False
     ):
-        steps, values = (np.array(column, float) for column in zip(*series, strict=True))
+        points = np.array(series, float)
+        steps, values = points[np.isfinite(points[:, 1])].T
         ax.plot(steps, values, lw=0.7, color=colour, alpha=0.3)
         ax.plot(steps, smooth(values), lw=1.6, color=colour)
-        seen = values[np.isfinite(values)]
-        if len(seen) > 4:
-            late = seen[len(seen) // 20 :]  # the first steps would flatten all that follows
+        if len(values) > 4:
+            late = values[len(values) // 20 :]  # the first steps would flatten all that follows
             low, high = np.quantile(late, [0.001, 0.999])
             room = 0.08 * (high - low) or 1.0
             ax.set_ylim(low - room, high + room)
         ax.set_title(name.replace("/", "  "), loc="left", fontsize=10.5, color=INK)
-        ax.set_ylabel("nats", fontsize=9)
+        ax.set_ylabel("logit" if name.endswith(("/real", "/fake")) else unit, fontsize=9)
         ax.margins(x=0.01)
     axes[-1].set_xlabel("step", fontsize=9)
     _save_figure(figure, path)

@@ -1,73 +1,50 @@
-"""The settings of a training run: flags over a config file over the system's recipe.
+"""The settings of a run: flags over a config file over the system's recipe.
 
-A config file is TOML with one flat list of keys, the same keys that `--set` takes:
-
-    steps = 2000
-    lr = 1e-3
-    latent = 16
+A config file is TOML with one flat list of keys, those that `--set` takes. A run's own
+config.toml is such a file; it also names the system, the data and their shape.
 """
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any, NamedTuple, get_type_hints
 
 from refgen.cli import terms
 
 if TYPE_CHECKING:
-    from refgen.systems import Entry
+    from refgen.systems import Entry, System
+    from refgen.training import Recipe, Run
 
 KINDS = {int: "an integer", float: "a number", str: "a word", bool: "true or false"}
+NAMED = {"system": str, "data": str, "backend": str}  # what else a config file may say
 
 
-def of_system(entry: "Entry") -> dict[str, type]:
-    """Return the settings that a system has, by type."""
-    return _types(entry.make, {"shape", "ops"})
+class Plan(NamedTuple):
+    """What a run does."""
+
+    entry: "Entry"
+    data: str
+    shape: tuple[int, ...]
+    backend: str
+    recipe: "Recipe"
+    settings: dict[str, Any]  # of the system
+
+    def config(self) -> dict[str, Any]:
+        """Return the flat settings that a run folder keeps."""
+        named = {"system": self.entry.id, "data": self.data, "backend": self.backend}
+        return named | {"shape": list(self.shape)} | asdict(self.recipe) | self.settings
+
+    def build(self, ops: Any) -> "System":
+        """Return the system. Raises Refusal for values that it refuses."""
+        from refgen.systems import build
+
+        with terms.refusing():
+            return build(self.entry.id, self.shape, self.settings | {"ops": ops})
 
 
-def of_training() -> dict[str, type]:
-    """Return the settings that training has, whatever the system."""
-    from refgen.training import Config
-
-    return _types(Config, set())
-
-
-def settle(
-    entry: "Entry",
-    recipe: Mapping[str, Any],
-    config: str | None,
-    given: Mapping[str, Any],
-    assignments: Sequence[str],
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return (settings of training, settings of the system).
-
-    given are the flags that were used. Raises Refusal for a key that neither has, and for a value
-    of the wrong kind.
-    """
-    training, own = of_training(), of_system(entry)
-    known = training | own
-    chosen = dict(recipe)
-    for key, value in (_read(config) if config else {}).items():
-        chosen[key] = _typed(f"{config}: {key}", key, value, known, entry.id)
-    for text in assignments:
-        key, equals, value = text.partition("=")
-        if not (key and equals):
-            raise terms.Refusal(f"--set {text!r} is not KEY=VALUE, such as --set lr=1e-3")
-        chosen[key] = _typed(f"--set {text}", key, _parse(value), known, entry.id)
-    chosen |= {key: value for key, value in given.items() if value is not None}
-    return (
-        {key: value for key, value in chosen.items() if key in training},
-        {key: value for key, value in chosen.items() if key not in training},
-    )
-
-
-def _types(made: Any, without: set[str]) -> dict[str, type]:
-    hints = get_type_hints(made)
-    return {f.name: hints[f.name] for f in fields(made) if f.name not in without}
-
-
-def _read(path: str) -> dict[str, Any]:
+def read(path: str) -> dict[str, Any]:
+    """Return the keys of a config file. Raises Refusal for what cannot be read."""
     try:
         return tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
@@ -76,22 +53,84 @@ def _read(path: str) -> dict[str, Any]:
         raise terms.Refusal(f"--config {path} is not TOML: {error}") from error
 
 
-def _parse(text: str) -> Any:
-    """Return what TOML makes of a value; a bare word is itself."""
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
+def check(where: str, found: Mapping[str, Any], entry: "Entry") -> dict[str, Any]:
+    """Return the settings found, each as its type; shape and the named keys are left out.
+
+    Raises Refusal for a key that neither training nor the system has, and for a value of the
+    wrong kind.
+    """
+    known, typed = _known(entry), {}
+    for key, value in found.items():
+        if key == "shape":
+            continue
+        if key not in known:
+            hint = terms.suggest(key, known)
+            raise terms.Refusal(f"{where}: {entry.id} has no setting {key!r}; {hint}")
+        kind = known[key]
+        if kind is float and type(value) is int:
+            value = float(value)
+        if kind in KINDS and type(value) is not kind:
+            raise terms.Refusal(f"{where}: {key} is {KINDS[kind]}, not {value!r}")
+        if key == "system" and value != entry.id:
+            raise terms.Refusal(f"{where} is for {value}, not for {entry.id}")
+        typed[key] = value
+    return {key: value for key, value in typed.items() if key not in NAMED}
 
 
-def _typed(where: str, key: str, value: Any, known: Mapping[str, type], system: str) -> Any:
-    if key not in known:
-        raise terms.Refusal(
-            f"{where}: {system} has no setting {key!r}; {terms.suggest(key, known)}"
-        )
-    kind = known[key]
-    if kind is float and type(value) is int:
-        value = float(value)
-    if kind in KINDS and type(value) is not kind:
-        raise terms.Refusal(f"{where}: {key} is {KINDS[kind]}, not {value!r}")
-    return value
+def assigned(texts: Sequence[str], entry: "Entry") -> dict[str, Any]:
+    """Return what --set KEY=VALUE says, VALUE as TOML or a bare word."""
+    found: dict[str, Any] = {}
+    for text in texts:
+        key, equals, value = (part.strip() for part in text.partition("="))
+        if not (key and equals) or key in NAMED or key == "shape":
+            raise terms.Refusal(f"--set {text!r} is not KEY=VALUE of a setting, as --set lr=1e-3")
+        try:
+            parsed = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            parsed = value
+        found |= check(f"--set {text}", {key: parsed}, entry)
+    return found
+
+
+def plan(
+    entry: "Entry", data: str, shape: tuple[int, ...], backend: str, chosen: Mapping[str, Any]
+) -> Plan:
+    """Return the plan of settings that have been checked. Raises Refusal for impossible values."""
+    from refgen.training import Recipe
+
+    of_training = {f.name for f in fields(Recipe)}
+    with terms.refusing():
+        recipe = Recipe(**{k: v for k, v in chosen.items() if k in of_training})
+    own = {k: v for k, v in chosen.items() if k not in of_training}
+    return Plan(entry, data, shape, backend, recipe, own)
+
+
+def plan_of(run: "Run") -> Plan:
+    """Return the plan of an existing run. Raises Refusal where its config.toml was damaged."""
+    from refgen.systems import find
+
+    where, found = str(run.path / "config.toml"), run.config
+    missing = [key for key in (*NAMED, "shape", "steps") if key not in found]
+    if missing:
+        raise terms.Refusal(f"{where} does not say {', '.join(missing)}: was it edited?")
+    shape = found["shape"]
+    if not (isinstance(shape, list) and shape and all(type(n) is int for n in shape)):
+        raise terms.Refusal(f"{where}: shape is a list of integers, not {shape!r}")
+    with terms.refusing():
+        entry = find(str(found["system"]))
+    chosen = check(where, found, entry)
+    return plan(entry, str(found["data"]), tuple(shape), str(found["backend"]), chosen)
+
+
+def has(entry: "Entry", name: str) -> bool:
+    """Say whether a system has a setting."""
+    return name in {f.name for f in fields(entry.make)}  # type: ignore[arg-type]
+
+
+def _known(entry: "Entry") -> dict[str, type]:
+    from refgen.training import Recipe
+
+    own = get_type_hints(entry.make)
+    names = [f.name for f in fields(entry.make)]  # type: ignore[arg-type]
+    system = {name: own[name] for name in names if name not in ("shape", "ops")}
+    return NAMED | get_type_hints(Recipe) | system

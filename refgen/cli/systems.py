@@ -54,24 +54,21 @@ def works(entry: "Entry") -> bool:
     """Say whether 20 steps on tiny settings, and then samples, are finite."""
     import numpy as np
 
+    from refgen.data import Dataset
     from refgen.noise import Noise
     from refgen.systems import build
+    from refgen.training import NumericFailure, Recipe, train
 
-    noise, shape = Noise(0).at("works"), (4, 4, 1)
-    own = {f.name for f in fields(entry.make)}  # type: ignore[arg-type]
+    noise, own = Noise(0).at("works"), {f.name for f in fields(entry.make)}  # type: ignore[arg-type]
+    data = np.tanh(noise.at("data").normal((64, 4, 4, 1), dtype=np.float32))
+    dataset = Dataset("works", data, None, "images", 0)
     try:
-        system = build(entry.id, shape, {k: v for k, v in TINY.items() if k in own})
-        params: Any = system.init(noise.at("init"))
-        for step in range(1, STEPS + 1):
-            for turn in system.turns():
-                at = noise.at("step", step, turn.player)
-                batch = np.tanh(at.at("batch").normal((BATCH, *shape), dtype=np.float32))
-                found, _ = turn.gradient(params, batch, at)
-                if not np.all(np.isfinite(found["loss"])):
-                    return False
-    except (ArithmeticError, ValueError):
+        system = build(entry.id, dataset.shape, {k: v for k, v in TINY.items() if k in own})
+        state = train(system, dataset, Recipe(STEPS, BATCH))
+        samples = system.sample(state.average, COUNT, noise.at("sample"))
+    except (NumericFailure, ValueError):
         return False
-    return bool(np.all(np.isfinite(system.sample(params, COUNT, noise.at("sample")))))
+    return bool(np.all(np.isfinite(samples)))
 
 
 def acceptance(entry: "Entry") -> dict[str, Any]:

@@ -1,0 +1,85 @@
+"""`refgen sample`: draw from a trained run."""
+
+import argparse
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from refgen.cli import backends, begin, pictures, settings, terms
+
+if TYPE_CHECKING:
+    from refgen.typing import Array
+
+EXAMPLE = """
+refgen sample runs/ddpm-digits
+refgen sample runs/ddpm-digits -n 100 --sampler ddim --steps 50 --out digits.png
+refgen sample runs/vae-moons -n 10000 --npz points.npz
+"""
+
+
+def add(commands: terms.Commands) -> None:
+    """Declare the command."""
+    p = terms.command(commands, "sample", run, "draw from a trained run", EXAMPLE)
+    p.add_argument("folder", metavar="RUN", help="the folder that `refgen train` made")
+    p.add_argument("-n", metavar="N", type=terms.integer(1), default=64, help="how many (64)")
+    p.add_argument("--sampler", metavar="NAME", default="", help="where a system has several")
+    p.add_argument("--steps", metavar="N", type=terms.integer(1), default=0, help="of the sampler")
+    p.add_argument("--seed", metavar="S", type=terms.SEED, default=0, help="of the draws (0)")
+    p.add_argument("--backend", metavar="B", type=backends.backend, help=backends.HELP)
+    p.add_argument("--out", metavar="FILE.png", type=terms.file_target, help="the picture")
+    p.add_argument("--npz", metavar="FILE", type=terms.file_target, help="the samples as arrays")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Draw with the averaged parameters of the newest good checkpoint."""
+    import numpy as np
+
+    from refgen.noise import Noise
+    from refgen.training import Run, RunError
+
+    with terms.refusing(RunError):
+        record = Run.open(Path(args.folder))
+    plan = settings.plan_of(record)
+    state, notes = record.latest()
+    for note in notes:
+        terms.say(note)
+    if state is None:
+        raise terms.Refusal(
+            f"{record.path} has no checkpoint to draw from: "
+            f"`refgen train {plan.entry.id} --resume --out {record.path}` goes on with it"
+        )
+    ops, chosen = backends.choose(args.backend or plan.backend)
+    system = plan.build(ops)
+    terms.say(f"drawing {args.n} from {plan.entry.id} after {state.step} steps, backend {chosen}")
+    with terms.refusing():  # a sampler or steps that the system does not have
+        samples = system.sample(
+            state.average,
+            args.n,
+            Noise(args.seed).at("sample"),
+            sampler=args.sampler,
+            steps=args.steps,
+        )
+    if not np.all(np.isfinite(samples)):
+        raise terms.Refusal("samples are not finite: take more steps", terms.NUMERIC)
+    if args.npz:
+        content = io.BytesIO()
+        np.savez(content, samples=samples, allow_pickle=False)
+        terms.write_whole(Path(args.npz), content.getvalue())
+        print(args.npz)
+    if args.out or not args.npz:
+        path = Path(args.out or record.path / "samples" / f"drawn-n{args.n}-seed{args.seed}.png")
+        pictures.picture(samples, _beside(plan, samples), path)
+        print(path)
+    return terms.OK
+
+
+def _beside(plan: settings.Plan, samples: "Array") -> "Array":
+    """Return held-out points to show beside samples; the samples where the data are gone."""
+    if samples.ndim == 4:
+        return samples
+    try:
+        _, held_out = begin.load(plan.data).split()
+    except terms.Refusal as refusal:
+        terms.say(f"drawn without the data: {refusal}")
+        return samples
+    return held_out.data
