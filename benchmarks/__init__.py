@@ -1,0 +1,1 @@
+"""Benchmarks: one operation, several implementations, judged by float64 before they are timed."""
