@@ -74,7 +74,9 @@ def _judge(case: Case, known: list[Constant]) -> Report:
         def along(flat: Array, name: str = name, shape: tuple[int, ...] = x.shape) -> Array:
             try:
                 return case.values(point | {name: np.reshape(flat, shape)})
-            except Exception:  # a step left the domain of the loss, or it takes no complex numbers
+            except Exception:  # a step left the domain of the loss
+                if np.iscomplexobj(flat):
+                    raise
                 return np.full(len(names), np.nan)
 
         numerics[name] = differentiate(

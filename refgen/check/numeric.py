@@ -14,18 +14,18 @@ miss a kink close to x, for D is the mean of the slopes on both sides. Their gap
 
     G(h) = (f(x + h t) − 2 f(x) + f(x − h t)) / h,   J = (16 G(h/4) − 10 G(h/2) + G(h)) / 7
     vanishes up to h⁵ where f is smooth and is the jump of the slope at a kink         (NG.3)
-    noise = |f* − R(h/2)| + |f* − R(h)| / 16 + ½ |J| + 16 s/h                          (NG.4)
+    noise = |f* − R(h/2)| + |f* − R(h)| / 16 + ½ |J| + (16 s + 4 ε |x f*|) / h         (NG.4)
 
-where s is the standard deviation of the rounding in f. Of the steps tried that no shorter step
-contradicts, the one with the least noise counts. s is measured: in the k-th differences of f
-at equidistant points nothing smooth is left, so that, with the median in place of the mean
-lest a kink count as noise,
+where s is the standard deviation of the rounding in f and ε |x| that of the step. Of the steps
+tried that no shorter step contradicts, the one with the least noise counts. s is measured: in
+the k-th differences of f at equidistant points nothing smooth is left, so that, with the median
+in place of the mean lest a kink count as noise,
 
     s² = (k!)² / (2k)! · E (Δᵏf)²,   k = 6                                             (NG.5)
 
-The complex step is taken instead where it agrees with every central difference: it subtracts
-nothing, and its noise is what a change of x by a few roundings makes of it. A kink at x is one
-where |G| does not fall with h.
+The complex step is taken instead where it agrees with every central difference, and one of
+them is more than noise: it subtracts nothing, and its noise is what a change of x by a few
+roundings makes of it. A kink at x is one where |G| does not fall with h.
 """
 
 import math
@@ -120,7 +120,8 @@ def differentiate(f: Terms, x: Array, probes: Probes, rounding: Array, noise: No
         ]
         exact = None if any(kink) else _complex(f, x, probes, noise, shape)
         if exact is not None and np.all(np.isfinite(error)):
-            if np.all(np.abs(exact[0] - value) <= 4 * error + 1e-9 * np.abs(value)):
+            agree = np.all(np.abs(exact[0] - value) <= 4 * error + 1e-9 * np.abs(value))
+            if agree and np.any(np.abs(value) > 4 * error):
                 return Numeric(*exact, np.array(kink, bool), "complex step")
         return Numeric(value, error, np.array(kink, bool), "central difference")
 
@@ -151,7 +152,8 @@ def _central(
         value = (16 * fine - coarse) / 15  # (NG.2)
         jump = (16 * g4 - 10 * g2 + g1) / 7  # (NG.3)
         noise = np.abs(value - fine) + np.abs(value - coarse) / 16
-        noise = noise + 0.5 * np.abs(jump) + 16 * rounding / h  # (NG.4)
+        slip = 16 * rounding + 4 * EPS * reach * np.abs(value)
+        noise = noise + 0.5 * np.abs(jump) + slip / h  # (NG.4)
         if not np.all(np.isfinite(value)):
             continue
         tried.append((h, value, noise))

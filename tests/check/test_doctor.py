@@ -177,8 +177,9 @@ def test_there_is_no_false_alarm_where_only_differences_can_judge():
         return {name: float(term) for name, term in vae.loss(p).items()}
 
     rng = np.random.default_rng(2)
-    for seed in range(40):
-        params = vae.init(seed, 10 ** rng.uniform(-2, np.log10(3)))
+    scales = [10 ** rng.uniform(-2, np.log10(3)) for _ in range(40)]
+    for seed, scale in [*enumerate(scales), (692, 2.87003)]:  # the last has a saturated tanh
+        params = vae.init(seed, scale)
         report, _ = diagnose(vae.grads, real, params)
         assert report.ok, f"seed {seed}\n{report}"
         assert report.method == "central difference"
@@ -227,6 +228,20 @@ def test_a_number_that_two_names_explain_is_given_both_and_one_near_a_name_gets_
     assert "yours is 2 x the true gradient = 2 or latent" in p.causes[0]
     (p,) = check_grad(loss, grads, {"x": x}, {"hidden": 2.0001}).parameters
     assert "hidden" not in p.causes[0]
+
+
+def test_as_many_weights_as_entries_explain_anything_and_so_nothing():
+    a, b = np.array([1.0, 2.0]), np.array([3.0, -1.0])
+
+    def loss(p):
+        return {"a": np.sum(a * p["x"]), "b": np.sum(b * p["x"])}
+
+    def verdict(gradient):
+        (p,) = check_grad(loss, lambda p: {"x": gradient}, {"x": np.ones(2)}, {"n": 5}).parameters
+        return p.verdict
+
+    assert verdict(1.234 * a + 0.777 * b) == "wrong"  # solvable, but by numbers without a name
+    assert verdict(a + b / 5) == "term"
 
 
 # Before the gradient is blamed
@@ -348,6 +363,17 @@ def test_steps_that_leave_the_domain_of_the_loss_are_shortened():
     assert check_grad(loss, lambda p: {"a": 1 / p["a"]}, near_the_edge).ok
     wrong = check_grad(loss, lambda p: {"a": 2 / p["a"]}, near_the_edge)
     assert wrong.parameters[0].verdict == "factor"
+
+
+def test_a_loss_too_steep_for_long_steps_is_not_called_wrong():
+    def loss(p):
+        return float(np.sum(np.sin(1e5 * p["a"])))
+
+    (p,) = check_grad(
+        loss, lambda p: {"a": 1e5 * np.cos(1e5 * p["a"])}, {"a": np.array([1.0, 2.0])}
+    ).parameters
+    assert p.verdict == "inconclusive"
+    assert p.causes[0].startswith("cannot judge below")
 
 
 def test_a_function_that_writes_into_its_arguments_is_told_so():
