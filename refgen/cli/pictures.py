@@ -87,7 +87,7 @@ def curves(
     """Write one panel for each "player/term", a series of (step, value): raw, and smoothed."""
     import numpy as np
 
-    figure, axes = _figure(len(history), 1, (7.4, 0.5 + 2.1 * len(history)), sharex=True)
+    figure, axes = _figure(len(history), 1, (7.4, 0.7 + 1.8 * len(history)), sharex=True)
     for ax, (name, series), colour in zip(
         axes, history.items(), LINES * len(history), strict=False
     ):
@@ -100,7 +100,9 @@ def curves(
             low, high = np.quantile(late, [0.001, 0.999])
             room = 0.08 * (high - low) or 1.0
             ax.set_ylim(low - room, high + room)
-        ax.set_title(name.replace("/", "  "), loc="left", fontsize=10.5, color=INK)
+        ax.set_title(
+            name.removeprefix("model/").replace("/", ": "), loc="left", fontsize=10.5, color=INK
+        )
         ax.set_ylabel("logit" if name.endswith(("/real", "/fake")) else unit, fontsize=9)
         ax.margins(x=0.01)
     axes[-1].set_xlabel("step", fontsize=9)
@@ -135,7 +137,7 @@ def _histogram(points: "Array", data: "Array", path: Path) -> None:
 def _limits(data: "Array") -> Any:
     """Return a box with room around the data, as wide as high."""
     low, high = data.min(axis=0), data.max(axis=0)
-    centre, half = (low + high) / 2, 0.56 * (high - low).max()
+    centre, half = (low + high) / 2, 0.6 * (high - low).max()
     return centre - half, centre + half
 
 

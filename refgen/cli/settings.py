@@ -39,8 +39,12 @@ class Plan(NamedTuple):
         """Return the system. Raises Refusal for values that it refuses."""
         from refgen.systems import build
 
-        with terms.refusing():
+        try:
             return build(self.entry.id, self.shape, self.settings | {"ops": ops})
+        except ValueError as error:
+            said = ", ".join(f"{key}={value}" for key, value in self.settings.items())
+            given = f" with {said}" if said else ""
+            raise terms.Refusal(f"{self.entry.id}{given}: {error}") from error
 
 
 def read(path: str) -> dict[str, Any]:
@@ -71,6 +75,8 @@ def check(where: str, found: Mapping[str, Any], entry: "Entry") -> dict[str, Any
             value = float(value)
         if kind in KINDS and type(value) is not kind:
             raise terms.Refusal(f"{where}: {key} is {KINDS[kind]}, not {value!r}")
+        if kind is int and value < 0:
+            raise terms.Refusal(f"{where}: {key} is a count, 0 or more, not {value}")
         if key == "system" and value != entry.id:
             raise terms.Refusal(f"{where} is for {value}, not for {entry.id}")
         typed[key] = value

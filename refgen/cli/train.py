@@ -63,11 +63,17 @@ def _train(
     record: "Run",
     state: "State",
 ) -> int:
+    import numpy as np
+
     from refgen.training import NumericFailure, interruptible, train
 
     train_set, held_out = dataset.split()
     with Watch(system, record, plan, held_out.data, state.step, args.quiet) as watch:
-        with terms.refusing(NumericFailure, terms.NUMERIC), interruptible() as stop:
+        with (
+            terms.refusing(NumericFailure, terms.NUMERIC),
+            np.errstate(all="ignore"),  # the loop looks for what is not finite at every step
+            interruptible() as stop,
+        ):
             state = train(
                 system, train_set, plan.recipe, record, state=state, on_step=watch, stop=stop
             )
