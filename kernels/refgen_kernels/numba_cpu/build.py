@@ -27,7 +27,7 @@ from numba.core import config as numba_config
 TARGETS = {"avx512": "x86-64-v4", "avx2": "x86-64-v3", "plain": "x86-64"}  # as LLVM calls them
 LANES = {"avx512": "zmm", "avx2": "ymm", "plain": "xmm"}  # their widest registers
 NEEDS = {"avx512": ("avx512f", "avx512dq", "avx512bw", "avx512vl"), "avx2": ("avx2",), "plain": ()}
-CHUNK = 4096  # elements of one task: 16 KB, which stay in the nearest cache
+CHUNK = 1024  # elements of one task: 4 KB of each array, all in the nearest cache
 SERIAL = 16_384  # elements below which starting the threads costs more than they save
 PACKAGE = Path(__file__).parent
 config: Any = numba_config  # its names are made while it runs

@@ -15,24 +15,26 @@ from refgen_kernels.numba_cpu.arrays import empty
 from refgen_kernels.numba_cpu.build import chunk_of, chunks, inlined, kernel
 from refgen_kernels.numba_cpu.simd import (
     bits_of,
+    double_words,
+    even_numbers,
     float_of_bits,
     float_of_signed,
     float_of_unsigned,
-    lane_numbers,
-    multiply_wide,
+    interleave,
+    multiply_lower,
     shift_signed,
     square_root,
     store,
     store_part,
     where,
-    words,
 )
 
-U, F = np.uint32, np.float32
+U, D, F = np.uint32, np.uint64, np.float32
 M0, M1, W0, W1, MASK = U(page.M0), U(page.M1), U(page.W0), U(page.W1), U(page.MASK)
 P, S, C, LN2 = (tuple(F(a) for a in table) for table in (page.P, page.S, page.C, page.LN2))
 SQRT_HALF, MANTISSA = U(page.SQRT_HALF), U(0x7FFFFF)
-ONE, TWO, TWENTY_THREE, THIRTY = U(1), U(2), U(23), U(30)
+ONE, TWO, TWENTY_THREE, HIGH = U(1), U(2), U(23), D(32)
+QUARTER, HALF_TURN = U(1 << 30), U(1 << 31)
 HALF, ONE_F, MINUS_TWO = F(0.5), F(1), F(-2)
 PER_WORD, PER_HALF, HALF_RANGE = F(2.0**-32), F(2.0**-31), U(0x3FFFFFFF)
 LAST = 2**62  # beyond it the index of an element would not fit a signed word
@@ -79,7 +81,7 @@ def draw(z, lo, hi, stream, start):  # type: ignore[no-untyped-def]
 
 @inlined
 def _block(block, stream):  # type: ignore[no-untyped-def]
-    w0, w1, w2, w3 = _philox(16 * block, stream)
+    w0, w1, w2, w3 = _words(16 * block, stream)
     cos_1, sin_1 = _cos_sin(w1)
     cos_3, sin_3 = _cos_sin(w3)
     r0 = square_root(_log(w0) * MINUS_TWO)
@@ -88,14 +90,26 @@ def _block(block, stream):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _philox(index, stream):  # type: ignore[no-untyped-def]
+def _words(index, stream):  # type: ignore[no-untyped-def]
+    """Return the four words of the sixteen counters from index on."""
+    counter = even_numbers() + D(index & 0xFFFFFFFF)
+    e0, e1, e2, e3 = _philox(counter, D(index >> 32), stream)
+    o0, o1, o2, o3 = _philox(counter + D(1), D(index >> 32), stream)
+    return interleave(e0, o0), interleave(e1, o1), interleave(e2, o2), interleave(e3, o3)
+
+
+@inlined
+def _philox(c0, upper, stream):  # type: ignore[no-untyped-def]
+    """Eight counters, each in a lane of 64 bits.
+
+    A product fills its lane, and its lower half is where the next product looks for it. What
+    is left in the upper halves is never read.
+    """
     k0, k1 = U(stream[0]), U(stream[1])
-    c0, c1 = words(U(index)) + lane_numbers(), words(U(index >> 32))
-    c2, c3 = words(U(stream[2])), words(U(stream[3]))
+    c1, c2, c3 = double_words(upper), double_words(D(stream[2])), double_words(D(stream[3]))
     for _ in range(10):
-        high_0, low_0 = multiply_wide(c0, M0)
-        high_2, low_2 = multiply_wide(c2, M1)
-        c0, c1, c2, c3 = high_2 ^ c1 ^ k0, low_2, high_0 ^ c3 ^ k1, low_0  # (N.1)
+        p0, p2 = multiply_lower(c0, M0), multiply_lower(c2, M1)
+        c0, c1, c2, c3 = (p2 >> HIGH) ^ c1 ^ D(k0), p2, (p0 >> HIGH) ^ c3 ^ D(k1), p0  # (N.1)
         k0, k1 = U(k0 + W0), U(k1 + W1)
     return c0, c1, c2, c3
 
@@ -122,16 +136,15 @@ def _log(w):  # type: ignore[no-untyped-def]
 
 @inlined
 def _cos_sin(w):  # type: ignore[no-untyped-def]
-    q = w >> THIRTY
+    """Take the quadrant from the upper two bits in place: bit 30 swaps, bit 31 is a sign."""
     t = float_of_signed(((w << TWO) >> ONE) - HALF_RANGE) * PER_HALF
     t2 = t * t
     sin = t * (((t2 * S[0] + S[1]) * t2 + S[2]) * t2 + S[3])
     cos = t2 * (((t2 * C[0] + C[1]) * t2 + C[2]) * t2 + C[3]) + ONE_F  # (N.6)
-    x, y = where(q & ONE, sin, cos), where(q & ONE, cos, sin)
-    return _negate(x, (q + ONE) & TWO), _negate(y, q & TWO)
+    x, y = where(w & QUARTER, sin, cos), where(w & QUARTER, cos, sin)
+    return _negate(x, (w + QUARTER) & HALF_TURN), _negate(y, w & HALF_TURN)
 
 
 @inlined
-def _negate(x, two):  # type: ignore[no-untyped-def]
-    """Flip the sign where `two` is 2 rather than 0: moved up, it is the sign bit."""
-    return float_of_bits(bits_of(x) ^ (two << THIRTY))
+def _negate(x, sign):  # type: ignore[no-untyped-def]
+    return float_of_bits(bits_of(x) ^ sign)

@@ -1,6 +1,6 @@
 """Sixteen lanes at a time: vector types for Numba, spelled with + - * / & ^ >> <<.
 
-    F16   sixteen float32      U16   sixteen 32-bit words
+    F16   sixteen float32      U16   sixteen 32-bit words      D8   eight 64-bit words
 
 LLVM's vectoriser may or may not see what a loop means (one signed index is enough to stop it).
 Here the vectors are types, so what is written is what runs: one zmm register on AVX-512, two
@@ -21,10 +21,10 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
 
-WIDTH = 16
+WIDTH, EIGHT = 16, 8
 FLOAT, WORD, DOUBLE_WORD, FLAG = ir.FloatType(), ir.IntType(32), ir.IntType(64), ir.IntType(1)
 FLOATS, WORDS = ir.VectorType(FLOAT, WIDTH), ir.VectorType(WORD, WIDTH)
-PAIRS, FLAGS = ir.VectorType(DOUBLE_WORD, WIDTH // 2), ir.VectorType(FLAG, WIDTH)
+DOUBLE_WORDS, FLAGS = ir.VectorType(DOUBLE_WORD, EIGHT), ir.VectorType(FLAG, WIDTH)
 COUNT = range(WIDTH)
 BYTES = ir.Constant(WORD, 4)  # the alignment of memory: that of one float
 Emit = Callable[..., Any]  # (builder, *values) -> value
@@ -40,6 +40,7 @@ class Lanes(types.Type):
 
 F16 = Lanes("F16", types.float32, FLOATS)
 U16 = Lanes("U16", types.uint32, WORDS)
+D8 = Lanes("D8", types.uint64, DOUBLE_WORDS)
 
 
 @register_model(Lanes)
@@ -51,14 +52,14 @@ class LanesModel(models.PrimitiveModel):
 
 
 def _constant(lanes: Lanes, value: int) -> Any:
-    return ir.Constant(lanes.vector, [value] * WIDTH)
+    return ir.Constant(lanes.vector, [value] * lanes.vector.count)
 
 
-def _splat(build: Any, scalar: Any) -> Any:
+def _splat(build: Any, scalar: Any, width: int = WIDTH) -> Any:
     """Put copies of one number into all lanes."""
-    vector = ir.VectorType(scalar.type, WIDTH)
+    vector = ir.VectorType(scalar.type, width)
     first = build.insert_element(ir.Constant(vector, ir.Undefined), scalar, ir.Constant(WORD, 0))
-    return _shuffle(build, first, first, [0] * WIDTH)
+    return _shuffle(build, first, first, [0] * width)
 
 
 def _shuffle(build: Any, x: Any, y: Any, order: list[int]) -> Any:
@@ -86,7 +87,8 @@ def _operators(lanes: Lanes, table: dict[Callable[..., Any], str]) -> None:
             return getattr(build, instruction)(*args)
 
         def with_number(context: Any, build: Any, signature: Any, args: Any) -> Any:
-            return getattr(build, instruction)(args[0], _splat(build, args[1]))
+            number = _splat(build, args[1], lanes.vector.count)
+            return getattr(build, instruction)(args[0], number)
 
         type_callable(symbol)(typer)
         lower_builtin(symbol, lanes, lanes)(both)
@@ -99,6 +101,7 @@ def _operators(lanes: Lanes, table: dict[Callable[..., Any], str]) -> None:
 ADD, SUB, MUL, DIV = operator.add, operator.sub, operator.mul, operator.truediv
 AND, XOR, LEFT, RIGHT = operator.and_, operator.xor, operator.lshift, operator.rshift
 _operators(F16, {ADD: "fadd", SUB: "fsub", MUL: "fmul", DIV: "fdiv"})
+_operators(D8, {ADD: "add", XOR: "xor", RIGHT: "lshr"})
 _operators(U16, {ADD: "add", SUB: "sub", AND: "and_", XOR: "xor", LEFT: "shl", RIGHT: "lshr"})
 
 
@@ -122,15 +125,15 @@ def floats(context: Any, x: Any) -> Any:
 
 
 @vector_function
-def words(context: Any, x: Any) -> Any:
-    """Sixteen copies of a uint32."""
-    return U16(types.uint32), _emit(_splat)
+def double_words(context: Any, x: Any) -> Any:
+    """Eight copies of a uint64."""
+    return D8(types.uint64), _emit(lambda build, x: _splat(build, x, EIGHT))
 
 
 @vector_function
-def lane_numbers(context: Any) -> Any:
-    """Return 0, 1, ..., 15."""
-    return U16(), _emit(lambda build: ir.Constant(WORDS, list(COUNT)))
+def even_numbers(context: Any) -> Any:
+    """Return 0, 2, ..., 14."""
+    return D8(), _emit(lambda build: ir.Constant(DOUBLE_WORDS, list(COUNT[::2])))
 
 
 @vector_function
@@ -197,21 +200,25 @@ def clamp(context: Any, x: Any, low: Any, high: Any) -> Any:
 
 
 @vector_function
-def multiply_wide(context: Any, w: Any, by: Any) -> Any:
-    """Return the upper and the lower words of sixteen products of 64 bits."""
+def interleave(context: Any, even: Any, odd: Any) -> Any:
+    """Join the lower words of eight lanes and eight lanes: even 0, odd 0, even 1, odd 1, ..."""
 
-    def emit(context: Any, build: Any, signature: Any, args: Any) -> Any:
-        pairs, by = build.bitcast(args[0], PAIRS), _splat(build, build.zext(args[1], DOUBLE_WORD))
-        by = _shuffle(build, by, by, [0] * 8)
-        low_half, shift = ir.Constant(PAIRS, [2**32 - 1] * 8), ir.Constant(PAIRS, [32] * 8)
-        even = build.bitcast(build.mul(build.and_(pairs, low_half), by), WORDS)
-        odd = build.bitcast(build.mul(build.lshr(pairs, shift), by), WORDS)
-        lower = [2 * (i // 2) + 16 * (i % 2) for i in COUNT]  # even 0, odd 0, even 1, odd 1, ...
-        low = _shuffle(build, even, odd, lower)
-        high = _shuffle(build, even, odd, [i + 1 for i in lower])
-        return context.make_tuple(build, signature.return_type, (high, low))
+    def emit(build: Any, even: Any, odd: Any) -> Any:
+        order = [i - i % 2 + WIDTH * (i % 2) for i in COUNT]
+        return _shuffle(build, build.bitcast(even, WORDS), build.bitcast(odd, WORDS), order)
 
-    return types.UniTuple(U16, 2)(U16, types.uint32), emit
+    return U16(D8, D8), _emit(emit)
+
+
+@vector_function
+def multiply_lower(context: Any, x: Any, by: Any) -> Any:
+    """Multiply the lower words of eight lanes by a word; the products fill the lanes."""
+
+    def emit(build: Any, x: Any, by: Any) -> Any:
+        lower = build.and_(x, _constant(D8, 2**32 - 1))
+        return build.mul(lower, _splat(build, build.zext(by, DOUBLE_WORD), EIGHT))
+
+    return D8(D8, types.uint32), _emit(emit)
 
 
 @vector_function
