@@ -1,5 +1,6 @@
 """Progress on stderr: a bar on a terminal, elsewhere a line every ten seconds, or silence."""
 
+import shutil
 import sys
 import time
 from typing import Any
@@ -20,8 +21,16 @@ class Progress:
         if not quiet and sys.stderr.isatty():
             from tqdm import tqdm
 
+            size = shutil.get_terminal_size()  # tqdm draws nothing on a terminal of no size
             self.bar = tqdm(
-                total=total, initial=start, unit=unit, file=sys.stderr, leave=False, ncols=88
+                total=total,
+                initial=start,
+                unit=unit,
+                file=sys.stderr,
+                leave=False,
+                ncols=min(size.columns, 100),
+                nrows=size.lines,
+                bar_format="{percentage:3.0f}% {bar} {n_fmt}/{total_fmt}, {remaining} left{postfix}",
             )
 
     def __enter__(self) -> "Progress":

@@ -171,7 +171,7 @@ def test_an_interrupted_run_is_saved_and_resumes_to_the_same_bits(tmp_path, numb
         return ["--data", "toy:ring", "--steps", str(steps), *map(str, TINY), "--out", folder]
 
     start = [sys.executable, "-m", "refgen", "train", "vae"]
-    steps = 1200
+    steps = 400
     process = subprocess.Popen(
         [*start, *words("cut", steps), "--quiet"],
         cwd=tmp_path,
