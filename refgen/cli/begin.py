@@ -95,5 +95,5 @@ def _lasting(spec: str) -> str:
 def _folder(args: argparse.Namespace, entry: "Entry", data: str) -> Path:
     if args.out == "":
         raise terms.Refusal("--out needs the name of a folder")
-    slug = re.sub(r"[^\w.-]+", "-", Path(data).name.removeprefix("toy:")).strip("-.")
+    slug = re.sub(r"[^\w.-]+", "-", Path(data).stem.removeprefix("toy:")).strip("-.")
     return Path(args.out or f"runs/{entry.id}-{slug}")

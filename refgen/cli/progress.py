@@ -7,6 +7,7 @@ from typing import Any
 
 from refgen.cli import terms
 
+BAR = "{percentage:3.0f}% {bar} {n_fmt}/{total_fmt}, {remaining} left{postfix}"
 EVERY = 10.0  # seconds between lines where there is no terminal
 
 
@@ -30,7 +31,7 @@ class Progress:
                 leave=False,
                 ncols=min(size.columns, 100),
                 nrows=size.lines,
-                bar_format="{percentage:3.0f}% {bar} {n_fmt}/{total_fmt}, {remaining} left{postfix}",
+                bar_format=BAR,
             )
 
     def __enter__(self) -> "Progress":
