@@ -105,9 +105,9 @@ def test_the_doctor_finds_the_cpu_path(refgen):
 
 
 def test_the_doctor_says_how_to_mend_what_is_missing(refgen, monkeypatch):
-    from refgen.cli import doctor
+    from refgen.cli import machine
 
-    monkeypatch.setattr(doctor, "_version", lambda package: "")
+    monkeypatch.setattr(machine, "_version", lambda package: "")
     answer = refgen("doctor")
     assert answer.code == 3
     for command in ('pip install "refgen[cpu]"', 'pip install "refgen[viz]"', "pip install numpy"):
