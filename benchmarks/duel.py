@@ -2,7 +2,8 @@
 
 A round runs one block of every contender, A B C, then again A B C; a block is a few hundredths
 of a second. What slows the machine for a while then slows all, and ratios are formed within a
-round. A block in which other processes worked is repeated, and counted as noisy if it stays so.
+round. A block in which other processes worked is repeated; a round in which that did not help
+is noisy, and counts only where fewer than three are quiet.
 """
 
 import json
@@ -19,6 +20,7 @@ from benchmarks.machine import ROOT, TICKS, busy_ticks, process_ticks, wait_unti
 
 BLOCK_S = 0.03
 RETRIES = 5
+ENOUGH = 3  # quiet rounds, to do without the noisy ones
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
 CONTENDERS: dict[str, tuple[str, dict[str, str]]] = {  # name -> (module, environment)
     "numpy": ("numpy", {}),
@@ -78,7 +80,7 @@ class Timing:
     error: float | None
     allowed: float | None
     seconds: list[float] = field(default_factory=list)  # a call, one entry a round
-    noisy: int = 0  # rounds that others disturbed
+    noisy: list[bool] = field(default_factory=list)  # whether others disturbed that round
 
     @property
     def right(self) -> bool:
@@ -87,13 +89,21 @@ class Timing:
 
     @property
     def median(self) -> float:
-        """Seconds a call."""
-        return statistics.median(self.seconds)
+        """Seconds a call, over the rounds that count."""
+        return statistics.median(self.seconds[i] for i in counted(self))
+
+
+def counted(*timings: Timing) -> list[int]:
+    """Return the rounds in which nobody disturbed any of these; all rounds if fewer than three."""
+    quiet = [
+        i for i, noisy in enumerate(zip(*(t.noisy for t in timings), strict=True)) if not any(noisy)
+    ]
+    return quiet if len(quiet) >= ENOUGH else list(range(len(timings[0].seconds)))
 
 
 def ratios(slower: Timing, faster: Timing) -> list[float]:
-    """Return how many times faster the second was, round by round, sorted."""
-    return sorted(s / f for s, f in zip(slower.seconds, faster.seconds, strict=True))
+    """Return how many times faster the second was, in each round that counts, sorted."""
+    return sorted(slower.seconds[i] / faster.seconds[i] for i in counted(slower, faster))
 
 
 def run(case: Case, workers: list[Worker], rounds: int, patience_s: float) -> dict[str, Timing]:
@@ -113,14 +123,14 @@ def run(case: Case, workers: list[Worker], rounds: int, patience_s: float) -> di
         for worker in ready:
             seconds, noisy = _block(worker, calls[worker.name], deadline)
             timings[worker.name].seconds.append(seconds)
-            timings[worker.name].noisy += noisy
+            timings[worker.name].noisy.append(noisy)
     return timings
 
 
 def _block(worker: Worker, calls: int, deadline: float) -> tuple[float, bool]:
     """Time one block, again while others disturb it and patience lasts; (seconds, noisy)."""
     for _ in range(RETRIES):
-        wait_until_idle(max(0.0, min(2.0, deadline - time.monotonic())))
+        wait_until_idle(max(0.0, min(10.0, deadline - time.monotonic())))
         all_before = busy_ticks()
         own_before = process_ticks(worker.process.pid) if all_before is not None else 0
         seconds = float(worker.ask("run", calls))

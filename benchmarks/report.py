@@ -40,7 +40,7 @@ def rows_of(case: Case, timings: dict[str, Timing]) -> list[dict[str, Any]]:
             "median_s": None,
             "min_s": None,
             "rounds": len(t.seconds),
-            "noisy": t.noisy,
+            "noisy": sum(t.noisy),
             "ratio_reference": None,
             "ratio_torch_eager": None,
             "ratio_torch_eager_range": None,
