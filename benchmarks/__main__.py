@@ -26,6 +26,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--op", default="", metavar="PATTERN", help="part of an op's name")
     p.add_argument("--backend", default=",".join(BACKENDS), metavar="LIST", help="default: all")
     p.add_argument("--against", choices=["torch"], help="PyTorch beside them, tuned as well")
+    p.add_argument("--accept", metavar="ID", help="train a system for its evidence instead")
     p.add_argument("--json", metavar="FILE", help="write the figures there; - is stdout")
     return p
 
@@ -33,6 +34,8 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run the benchmarks that the command line asks for."""
     options = parser().parse_args(argv)
+    if options.accept:
+        return _accept(options.accept)
     cases, names = choose(options.op, options.quick), options.backend.split(",")
     if not cases:
         return _usage(f"no op matches {options.op!r}; there are {_names()}")
@@ -95,6 +98,16 @@ def _limits(rows: list[dict[str, Any]]) -> dict[str, Any]:
         if row["percent_of_limit"]:
             speeds[key] = traffic[key] / (row["percent_of_limit"] / 100 * row["median_s"]) / 1e9
     return {"copy_gb_per_s": {key: round(speed, 1) for key, speed in speeds.items()}}
+
+
+def _accept(name: str) -> int:
+    """Train the system of that name as a user would, and write what it is accepted by."""
+    from benchmarks.accept import ACCEPT, accept
+
+    if name not in ACCEPT:
+        return _usage(f"nothing measures {name!r}; there are {', '.join(sorted(ACCEPT))}")
+    print(accept(name))
+    return 0
 
 
 def _names() -> str:
