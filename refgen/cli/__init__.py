@@ -13,11 +13,11 @@ import traceback
 from collections.abc import Sequence
 
 import refgen
-from refgen.cli import check, cite, doctor, sample, systems, terms, train
+from refgen.cli import check, cite, doctor, sample, systems, terms, train, verify
 
 __all__ = ["main", "parser"]
 
-COMMANDS = (check, systems, train, sample, doctor, cite)
+COMMANDS = (verify, check, systems, train, sample, doctor, cite)
 NAMES = tuple(module.__name__.rpartition(".")[2] for module in COMMANDS)
 ABOUT = """\
 A reference of generative models: gradients by hand, equations as executable claims.
