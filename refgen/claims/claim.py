@@ -48,19 +48,19 @@ class Erratum:
 
 
 def select(
-    claims: Iterable[Claim], patterns: Sequence[str] = (), family: str | None = None
+    claims: Iterable[Claim], patterns: Sequence[str] = (), family: str = ""
 ) -> tuple[Claim, ...]:
     """Return the claims whose id matches one of the patterns and whose family is this one.
 
     A pattern is a beginning ("vae", "vae.kl") or a shell pattern ("*.kl_*"); no pattern means
-    every claim. Neither patterns nor families mind capitals. Raises ValueError for a pattern or
+    every claim, no family every family. Neither patterns nor families mind capitals. Raises ValueError for a pattern or
     a family that nothing answers to.
     """
     claims = tuple(claims)
     families = {c.family.lower(): None for c in claims}
-    if family is not None and family.lower() not in families:
+    if family and family.lower() not in families:
         raise ValueError(f"no claim is of the family {family!r}{_meant(family, families)}")
-    kept = tuple(c for c in claims if family is None or c.family.lower() == family.lower())
+    kept = tuple(c for c in claims if not family or c.family.lower() == family.lower())
     for pattern in patterns:
         if not any(_matches(c.id, pattern) for c in kept):
             ids = [c.id for c in kept]
