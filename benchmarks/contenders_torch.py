@@ -1,7 +1,8 @@
 """PyTorch as its users write it. TORCH_COMPILE=1 compiles the same functions.
 
 PyTorch draws from its own generator. To be judged, a drawing op is run twice from one state of
-that generator: once to see the noise, once as it is timed.
+that generator: once to see the noise, once as it is timed. Compiled code draws otherwise than it
+shows, so there the function is judged before it is compiled.
 """
 
 import os
@@ -14,6 +15,7 @@ from benchmarks.cases import Case
 from refgen.typing import Array
 
 VERSIONS = ("torch",)
+COMPILE = bool(os.environ.get("TORCH_COMPILE"))
 Tensor = Any  # torch.Tensor; PyTorch need not be installed where types are checked
 torch.set_grad_enabled(False)
 
@@ -25,11 +27,10 @@ def prepare(case: Case, arrays: dict[str, Array]) -> Callable[[], Any]:
     inputs = {name: torch.from_numpy(a.copy()) for name, a in arrays.items()}
     if case.op == "adam_ema_step":
         return _adam(inputs, **case.static)
-    f: Callable[..., Any] = FUNCTIONS[case.op]
-    if os.environ.get("TORCH_COMPILE"):
-        f = torch.compile(f, fullgraph=True, dynamic=False)
-    values, static = tuple(inputs.values()), case.static
-    return lambda: f(*values, **static)
+    function = FUNCTIONS[case.op]
+    if COMPILE:
+        function = torch.compile(function, fullgraph=True, dynamic=False)
+    return _call(function, inputs, case.static)
 
 
 def results(case: Case, call: Callable[[], Any]) -> tuple[list[Array], Array | None]:
@@ -39,8 +40,18 @@ def results(case: Case, call: Callable[[], Any]) -> tuple[list[Array], Array | N
         torch.manual_seed(3)
         noise = torch.randn(case.size).numpy()
         torch.manual_seed(3)
+        if COMPILE and case.op in FUNCTIONS:
+            inputs = {name: torch.from_numpy(a) for name, a in case.arrays().items()}
+            call = _call(FUNCTIONS[case.op], inputs, case.static)
     out = call()
     return [o.numpy() for o in (out if isinstance(out, tuple) else (out,))], noise
+
+
+def _call(
+    function: Callable[..., Any], inputs: dict[str, Tensor], static: dict[str, Any]
+) -> Callable[[], Any]:
+    values = tuple(inputs.values())
+    return lambda: function(*values, **static)
 
 
 def _noising(data: Tensor, noise: Tensor, a: Tensor, b: Tensor) -> Tensor:
