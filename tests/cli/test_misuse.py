@@ -113,7 +113,7 @@ MISUSES = [
     ("sample taken --npz empty", 2, "'empty' is a folder"),
     ("sample taken --seed x", 2, "'x'"),
     ("verify no.such.claim", 2, "'no.such.claim'"),
-    ("verify --family vea", 2, "did you mean 'vae'"),
+    ("verify --family vea", 2, "'vea'"),
     ("verify --cases 0", 2, "--cases"),
     ("verify --seed -1", 2, "--seed"),
     ("verify --json nowhere/a.json", 2, "'nowhere' is missing"),
