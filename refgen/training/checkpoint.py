@@ -6,6 +6,7 @@ A checkpoint holds the flattened trees of a State and one member `manifest`, JSO
 
 import hashlib
 import json
+import operator
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +41,7 @@ class State:
 
 
 def save(folder: Path, state: State, config: str) -> Path:
-    """Write folder/step-000500.npz and drop all but the last three. Raises OSError."""
+    """Write folder/step-000500.npz; drop all but the last three up to it. Raises OSError."""
     arrays = tree.flatten({"params": state.params, "moments": state.moments})
     manifest = {
         "schema": SCHEMA,
@@ -57,7 +58,8 @@ def save(folder: Path, state: State, config: str) -> Path:
     sweep(folder)
     path = folder / f"step-{state.step:06d}.npz"
     write_whole(path, write)
-    for old in steps(folder)[:-KEPT]:
+    known = steps(folder)
+    for old in known[: known.index(path) + 1][:-KEPT]:  # later ones never crowd out this one
         old.unlink(missing_ok=True)
     return path
 
@@ -68,33 +70,29 @@ def load(path: Path, config: str | None = None) -> State:
     Raises CheckpointError for a file that is missing, damaged, of another schema, or (when config
     is given) of a run with other settings.
     """
-    try:
-        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
-            manifest = json.loads(bytes(file["manifest"]).decode())
-            arrays = {name: file[name] for name in file.files if name != "manifest"}
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path}: there is no such checkpoint") from error
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        reason = f"{path}: not a readable checkpoint ({error}). Remove it; an older one serves."
-        raise CheckpointError(reason) from error
+    manifest, arrays = _read(path)
     if manifest.get("schema") != SCHEMA:
         raise CheckpointError(
             f"{path}: schema {manifest.get('schema')} is not {SCHEMA}, which this version reads"
         )
-    if config is not None and manifest["config"] != config:
+    try:
+        step, written = operator.index(manifest["step"]), manifest["config"]
+        expected, trees = dict(manifest["arrays"]), _trees(arrays)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        reason = f"{path}: its manifest or its members are malformed ({error!r}). Remove the file."
+        raise CheckpointError(reason) from error
+    if config is not None and written != config:
         raise CheckpointError(
             f"{path}: written with other settings than the run's config.toml now has. "
             "Undo the change, or start a new run with --out."
         )
-    expected = manifest["arrays"]
     if arrays.keys() != expected.keys():
         odd = sorted(arrays.keys() ^ expected.keys())
         raise CheckpointError(f"{path}: members {odd[:3]} are missing or foreign. Remove the file.")
     for name, a in arrays.items():
         if _digest(a) != expected[name]:
             raise CheckpointError(f"{path}: {name} does not match its digest. Remove the file.")
-    trees: Any = tree.unflatten(arrays)
-    return State(int(manifest["step"]), trees["params"], trees["moments"])
+    return State(step, *trees)
 
 
 def latest(folder: Path, config: str | None = None) -> tuple[State | None, list[str]]:
@@ -111,6 +109,33 @@ def latest(folder: Path, config: str | None = None) -> tuple[State | None, list[
 def steps(folder: Path) -> list[Path]:
     """Return the checkpoints of a folder, oldest first."""
     return sorted(folder.glob("step-*.npz"), key=lambda p: (len(p.name), p.name))
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
+    """Return the manifest and the arrays of a file that may hold anything."""
+    try:
+        with open(path, "rb") as raw:
+            with zipfile.ZipFile(raw) as archive:
+                if any(m.compress_type != zipfile.ZIP_STORED for m in archive.infolist()):
+                    raise ValueError("a member is compressed, which no checkpoint is")
+            raw.seek(0)
+            with np.load(raw, allow_pickle=False) as file:
+                manifest = json.loads(bytes(file["manifest"]).decode())
+                arrays = {name: file[name] for name in file.files if name != "manifest"}
+        if not isinstance(manifest, dict):
+            raise ValueError("its manifest is not a JSON object")
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path}: there is no such checkpoint") from error
+    except Exception as error:  # a flipped bit reaches every complaint of zipfile and of np.load
+        reason = f"{path}: not a readable checkpoint ({error}). Remove it; an older one serves."
+        raise CheckpointError(reason) from error
+    return manifest, arrays
+
+
+def _trees(arrays: dict[str, Array]) -> tuple[Any, Any]:
+    """Return (params, moments) of flattened members."""
+    trees = tree.unflatten(arrays)
+    return trees["params"], trees["moments"]
 
 
 def _digest(a: Array) -> str:

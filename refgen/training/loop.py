@@ -8,6 +8,7 @@ import json
 import math
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,11 +21,12 @@ from refgen import tree
 from refgen.data import Dataset
 from refgen.noise import Noise
 from refgen.systems import System
-from refgen.training.checkpoint import State
+from refgen.training.checkpoint import State, steps
 from refgen.training.optimizer import Adam
-from refgen.training.run import Run
+from refgen.training.run import Run, RunError
 
 Row = dict[str, float]
+ADVICE = "Lower lr, or look at the data and settings; the last checkpoint is untouched."
 
 
 class NumericFailure(ArithmeticError):
@@ -87,8 +89,14 @@ def train(
 
     With a run, rows go to its log and states to its checkpoints; the state returned has been
     saved. on_step sees the state and the row of terms of every step. Raises NumericFailure for a
-    loss or gradient that is not finite, with the last good checkpoint in place.
+    loss, a gradient or a parameter to be saved that is not finite, with the last good checkpoint
+    in place, and RunError for a run that already has checkpoints when no state is given.
     """
+    if run and state is None and steps(run.path / "ckpt"):
+        raise RunError(
+            f"{run.path} already has checkpoints, and starting over would discard them. Go on from "
+            "run.latest(), or create another run."
+        )
     state = state or start(system, recipe)
     log = Log(run, state.step)
     while state.step < recipe.steps and not (stop and stop.signal):
@@ -96,11 +104,11 @@ def train(
         if state.step % recipe.log_every == 0 or state.step == recipe.steps:
             log.write(row)
         if run and (state.step % recipe.save_every == 0 or state.step == recipe.steps):
-            run.save(state)
+            run.save(_sound(state))
         if on_step:
             on_step(state, row)
     if run and stop and stop.signal:
-        run.save(state)
+        run.save(_sound(state))
     return state
 
 
@@ -109,33 +117,46 @@ def _step(system: System, data: Dataset, recipe: Recipe, state: State) -> tuple[
     params: Any = dict(state.params)
     moments: Any = dict(state.moments)
     row: Row = {"step": state.step + 1}
-    for turn in system.turns():
-        adam = recipe.optimizer(turn.repeat)
-        for k in range(turn.repeat):
+    turns = system.turns()
+    repeats, done = Counter[str](), Counter[str]()  # updates of each player in one step
+    for turn in turns:
+        repeats[turn.player] += turn.repeat
+    for turn in turns:
+        adam = recipe.optimizer(repeats[turn.player])
+        for k in range(done[turn.player], done[turn.player] + turn.repeat):
             place = Noise(recipe.seed).at("train", state.step, turn.player, k)
             batch, _ = data.batch(place.at("batch"), recipe.batch)
             terms, grads = turn.gradient(params, batch, place.at("draw"))
-            update = state.step * turn.repeat + k + 1
+            update = state.step * repeats[turn.player] + k + 1
             norm = _checked(state.step + 1, turn.player, terms, grads)
             params[turn.player], moments[turn.player] = adam.update(
                 system.ops, params[turn.player], grads, moments[turn.player], update
             )
+        done[turn.player] += turn.repeat
         row |= {f"{turn.player}/{name}": float(np.mean(v)) for name, v in terms.items()}
         row[f"{turn.player}/gradient"] = norm
     return State(state.step + 1, params, moments), row
 
 
+def _sound(state: State) -> State:
+    """Return a state that may be saved. Raises NumericFailure where it is not finite."""
+    for kind, held in (("parameter", state.params), ("moment", state.moments)):
+        for path, a in tree.flatten(held).items():
+            if not np.isfinite(a).all():
+                raise NumericFailure(f"step {state.step}: {kind} {path} is not finite. {ADVICE}")
+    return state
+
+
 def _checked(step: int, player: str, terms: dict[str, Any], grads: Any) -> float:
     """Return the norm of a gradient. Raises NumericFailure where anything is not finite."""
-    advice = "Lower lr, or look at the data and settings; the last checkpoint is untouched."
     for name, values in terms.items():
         if not math.isfinite(float(np.mean(values))):
-            raise NumericFailure(f"step {step}: {player}'s {name} is not finite. {advice}")
+            raise NumericFailure(f"step {step}: {player}'s {name} is not finite. {ADVICE}")
     norms = {path: float(np.vdot(g, g)) for path, g in tree.flatten(grads).items()}
     for path, norm in norms.items():
         if not math.isfinite(norm):
             raise NumericFailure(
-                f"step {step}: the gradient of {player}/{path} is not finite. {advice}"
+                f"step {step}: the gradient of {player}/{path} is not finite. {ADVICE}"
             )
     return math.sqrt(sum(norms.values()))
 

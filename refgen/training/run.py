@@ -7,7 +7,10 @@ RUN/samples/      pictures      RUN/LOCK            held while a process trains 
 
 import hashlib
 import json
+import math
+import os
 import platform
+import re
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -21,9 +24,10 @@ import numpy as np
 import refgen
 from refgen.training import checkpoint
 from refgen.training.checkpoint import State
-from refgen.training.files import write_whole
+from refgen.training.files import PARTIAL, write_whole
 
 Value = str | int | float | bool | list[int]
+THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")  # float32 bits vary with
 
 
 class RunError(ValueError):
@@ -45,11 +49,11 @@ class Run:
                 f"{path} already holds a run, and a run is never overwritten. Continue it with "
                 "--resume, or name another folder with --out."
             )
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if path.exists() and not _vacant(path):
             raise RunError(f"{path} exists and is not an empty folder. Name another with --out.")
         try:
-            (path / "samples").mkdir(parents=True)
-            (path / "ckpt").mkdir()
+            (path / "samples").mkdir(parents=True, exist_ok=True)
+            (path / "ckpt").mkdir(exist_ok=True)
             env = json.dumps(environment(), indent=2).encode()
             write_whole(path / "env.json", lambda file: file.write(env))
             text = to_toml(config).encode()  # last: it is what makes the folder a run
@@ -68,9 +72,11 @@ class Run:
                 "makes one."
             )
         try:
-            return cls(path, tomllib.loads(file.read_text(encoding="utf-8")))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise RunError(f"{file}: not readable as TOML ({error})") from error
+            config = tomllib.loads(file.read_text(encoding="utf-8"))
+            to_toml(config)  # refuses what no run has written
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, TypeError) as error:
+            raise RunError(f"{file}: not readable as a run's settings, TOML ({error})") from error
+        return cls(path, config)
 
     @property
     def digest(self) -> str:
@@ -95,7 +101,7 @@ class Run:
         if not self.metrics.exists():
             return []
         rows = []
-        for line in self.metrics.read_text().splitlines():
+        for line in self.metrics.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 rows.append(json.loads(line))
             except json.JSONDecodeError:
@@ -128,10 +134,22 @@ class Run:
             yield
 
 
+def _vacant(path: Path) -> bool:
+    """Say whether a folder holds nothing, or only what a `create` that was cut short leaves."""
+    if not path.is_dir():
+        return False
+    found = {p.name: p for p in path.iterdir() if not p.name.endswith(PARTIAL)}
+    folders = [found.pop(name) for name in ("samples", "ckpt") if name in found]
+    if len(folders) == 2:  # both are made before env.json is written
+        found.pop("env.json", None)
+    return not found and all(p.is_dir() and not any(p.iterdir()) for p in folders)
+
+
 def to_toml(config: Mapping[str, Value]) -> str:
     """Return flat settings as TOML, which tomllib reads back unchanged.
 
-    Raises TypeError for values that are not str, int, finite float, bool or a list of int.
+    Raises TypeError for values that are not str, int, finite float, bool or a list of int, and
+    for keys that TOML would want quoted.
 
     >>> print(to_toml({"system": "ddpm", "lr": 1e-3, "steps": 10}), end="")
     system = "ddpm"
@@ -140,13 +158,19 @@ def to_toml(config: Mapping[str, Value]) -> str:
     """
     lines = []
     for key, value in config.items():
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", key):
+            raise TypeError(f"{key!r} cannot be a key of a run's settings")
         if isinstance(value, str):
             # JSON's escapes are TOML's, but for DEL, which TOML wants escaped too
             text = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
         elif isinstance(value, bool):
             text = str(value).lower()
-        elif isinstance(value, int | float | list | tuple):
-            text = repr(list(value) if isinstance(value, tuple) else value)
+        elif isinstance(value, int):
+            text = repr(int(value))
+        elif isinstance(value, float) and math.isfinite(value):
+            text = repr(float(value))  # of np.float64 too, whose own repr is no TOML
+        elif isinstance(value, list | tuple) and all(type(n) is int for n in value):
+            text = repr(list(value))
         else:
             raise TypeError(f"{key} = {value!r} cannot be written as TOML")
         lines.append(f"{key} = {text}\n")
@@ -163,5 +187,7 @@ def environment() -> dict[str, Any]:
         "blas": f"{blas.get('name', '?')} {blas.get('version', '')}".strip(),
         "platform": platform.platform(terse=True),
         "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": {name: os.environ.get(name) for name in THREADS},
         "command": " ".join(["refgen", *sys.argv[1:]]),
     }
