@@ -53,8 +53,8 @@ def select(
     """Return the claims whose id matches one of the patterns and whose family is this one.
 
     A pattern is a beginning ("vae", "vae.kl") or a shell pattern ("*.kl_*"); no pattern means
-    every claim, no family every family. Neither patterns nor families mind capitals. Raises ValueError for a pattern or
-    a family that nothing answers to.
+    every claim, no family every family. Neither minds capitals. Raises ValueError for a pattern
+    or a family that nothing answers to.
     """
     claims = tuple(claims)
     families = {c.family.lower(): None for c in claims}
