@@ -1,0 +1,197 @@
+r"""Claims on the forward process.
+
+Sources    sohl2015-diffusion;  ho2020-ddpm  eq. 2-4
+
+Truths come from beds.py: conditioning of the joint Gaussian, quadrature, enumeration.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from refgen.claims import beds
+from refgen.claims.claim import Claim, Form
+from refgen.exact import Gaussian, LinearGaussianChain
+from refgen.noise import Noise
+from refgen.ops.noising import noising_forward
+from refgen.processes import Schedule
+from refgen.typing import Array
+
+FAMILY = "diffusion"
+ROUNDING = 1e-9
+
+
+def _noised(data: Array, noise: Array, a: float, b: float) -> Array:
+    n = np.ones(len(data))
+    return noising_forward(data, noise, a * n, b * n)[0]
+
+
+def coefficients(step: Any) -> tuple[float, float]:
+    """Return a and b of a map a · first + b · second."""
+    one, zero = np.ones((1, 1)), np.zeros((1, 1))
+    return float(step(one, zero)[0, 0]), float(step(zero, one)[0, 0])
+
+
+def _forward_marginal(form: Form, noise: Noise) -> float:
+    schedule = beds.some_schedule(noise)
+    matrix, worst = beds.walk_matrix(schedule.beta), 0.0
+    for t in range(1, schedule.T + 1):
+        a, b = coefficients(lambda data, draw, t=t: form(schedule, data, draw, t))
+        var = float(np.sum(matrix[t, 1:] ** 2))
+        worst = max(worst, abs(a - matrix[t, 0]), abs(b * b - var))
+    return worst
+
+
+def _merge_gaussians(form: Form, noise: Noise) -> float:
+    first, second = (beds.between(noise.at(k), 0.3, 1.5) for k in ("first", "second"))
+    x = np.linspace(-3.0, 3.0, 13)
+    u, step = beds.line(0.0, first)
+    convolved = np.exp(beds.log_normal(x[:, None] - u, 0.0, second**2)) @ np.exp(
+        beds.log_normal(u, 0.0, first**2)
+    )
+    return beds.gap(np.exp(form(x, first, second)), step * convolved)
+
+
+def _log_sum(x: Array, first: float, second: float) -> Array:
+    return Gaussian(np.zeros(1), first**2 * np.eye(1)).log_density(x[:, None], 1.0, second)
+
+
+def _markov_x0(form: Form, noise: Noise) -> float:
+    schedule = beds.some_schedule(noise)
+    cov, worst = beds.walk_cov(schedule.beta, beds.between(noise.at("var"), 0.5, 3.0)), 0.0
+    for t in range(2, schedule.T + 1):
+        (of_before, of_data), _ = beds.regression(cov, t, [t - 1, 0])
+        a, b = coefficients(lambda before, data, t=t: form(schedule, before, data, t))
+        worst = max(worst, abs(a - of_before), abs(b - of_data))
+    return worst
+
+
+def _prior_term(form: Form, noise: Noise) -> float:
+    schedule, x0 = beds.some_schedule(noise), 2 * noise.at("x0").normal(3)
+    keep = beds.kept(schedule, schedule.T)
+    truth = [beds.kl(math.sqrt(keep) * float(x), 1 - keep, 0.0, 1.0) for x in x0]
+    return beds.gap(form(schedule, x0), np.array(truth))
+
+
+def _chain_prior(schedule: Schedule, x0: Array) -> Array:
+    one = np.ones(schedule.T + 1)
+    return LinearGaussianChain(schedule, one, one, one).terms(x0).prior
+
+
+def _abar_vanishes(form: Form, noise: Noise) -> float:
+    """Return how far ᾱ_T exceeds the bound, for steps that fall like a power of t."""
+    T, power = beds.integer(noise.at("T"), 20, 2000), beds.between(noise.at("power"), 0.4, 2.0)
+    beta = 0.5 * np.arange(1, T + 1) ** -power
+    schedule = Schedule("falling", np.concatenate([[0.0], beta]))
+    excess = float(np.sum(np.log1p(-beta))) - float(form(schedule))
+    return max(0.0, excess) / -float(np.sum(np.log1p(-beta)))
+
+
+def _unit_variance(form: Form, noise: Noise) -> float:
+    schedule = beds.some_schedule(noise)
+    truth = np.diag(beds.walk_cov(schedule.beta, 1.0))
+    return beds.gap(form(schedule), truth) + beds.gap(truth, np.ones(schedule.T + 1))
+
+
+CLAIMS = (
+    Claim(
+        "ddpm.forward_marginal",
+        r"q(x_t \mid x_0) = \mathcal N(\sqrt{\bar\alpha_t}\,x_0, (1 - \bar\alpha_t) I)",
+        FAMILY,
+        (
+            'L0 "Forward Diffusion Process"',
+            'L1 "Forward Convergence"',
+            'L2 "Diffusion Models: Forward Diffusion Process"',
+            'L4 "DDPM - The Forward Process"',
+            "ho2020-ddpm",
+        ),
+        lambda s, x, e, t: _noised(x, e, s.signal(t), s.spread(t)),
+        {
+            "α_t for ᾱ_t": lambda s, x, e, t: _noised(x, e, s.alpha[t] ** 0.5, s.beta[t] ** 0.5),
+            "the variance as deviation": lambda s, x, e, t: _noised(
+                x, e, s.signal(t), 1 - s.alpha_bar[t]
+            ),
+            "no root on the signal": lambda s, x, e, t: _noised(x, e, s.alpha_bar[t], s.spread(t)),
+        },
+        _forward_marginal,
+        ROUNDING,
+    ),
+    Claim(
+        "ddpm.merge_gaussians",
+        r"\sigma_1\epsilon_1 + \sigma_2\epsilon_2 \overset d= \sqrt{\sigma_1^2 + \sigma_2^2}\,"
+        r"\epsilon \text{ for independent } \epsilon_1, \epsilon_2",
+        FAMILY,
+        ('L1 "Basics: Combination of Gaussian Variables"', 'L4 "Normal Distribution Reminder"'),
+        _log_sum,
+        {
+            "deviations add": lambda x, a, b: beds.log_normal(x, 0.0, (a + b) ** 2),
+            "the variances average": lambda x, a, b: beds.log_normal(x, 0.0, (a * a + b * b) / 2),
+        },
+        _merge_gaussians,
+        1e-7,
+    ),
+    Claim(
+        "ddpm.markov_x0",
+        r"q(x_t \mid x_{t-1}, x_0) = q(x_t \mid x_{t-1})",
+        FAMILY,
+        ('L1 "ELBO"', 'L4 "Forward Process Reverse Derivation"'),
+        lambda s, before, data, t: _noised(before, 0 * data, s.alpha[t] ** 0.5, 0.0),
+        {
+            "the data counts again": lambda s, before, data, t: (
+                s.alpha[t] ** 0.5 * before + s.beta[t] * data
+            ),
+            "the jump from the data": lambda s, before, data, t: s.signal(t) * data + 0 * before,
+            "no root": lambda s, before, data, t: s.alpha[t] * before + 0 * data,
+        },
+        _markov_x0,
+        ROUNDING,
+    ),
+    Claim(
+        "ddpm.forward_convergence",
+        r"L_T = D_{KL}(q(x_T \mid x_0) \Vert \mathcal N(0, I)) = \tfrac12(\bar\alpha_T \Vert x_0 "
+        r"\Vert^2 - d\bar\alpha_T - d\log(1 - \bar\alpha_T))",
+        FAMILY,
+        ('L1 "Prior Matching Term"', 'L4 "DDPM - Deriving Loss using Jensen\'s Inequality"'),
+        _chain_prior,
+        {
+            "the logarithm's sign": lambda s, x: (
+                0.5 * (s.alpha_bar[-1] * (x * x - 1) + np.log(1 - s.alpha_bar[-1]))
+            ),
+            "the mean not squared": lambda s, x: (
+                0.5 * (s.signal(s.T) * x - s.alpha_bar[-1] - np.log(1 - s.alpha_bar[-1]))
+            ),
+            "no half": lambda s, x: 2 * _chain_prior(s, x),
+        },
+        _prior_term,
+        ROUNDING,
+    ),
+    Claim(
+        "ddpm.abar_vanishes",
+        r"\bar\alpha_T \le e^{-\sum_t \beta_t}, \text{ so } \bar\alpha_T \to 0 \text{ when } "
+        r"\sum_t \beta_t = \infty",
+        FAMILY,
+        ('L1 "Forward Convergence"', 'L2 "Diffusion Models: Forward Diffusion Process"'),
+        lambda s: -np.sum(s.beta),
+        {
+            "β in (0, 1) is enough": lambda s: s.T * np.log1p(-s.beta[1]),
+            "the sum doubled": lambda s: -2 * np.sum(s.beta),
+        },
+        _abar_vanishes,
+        ROUNDING,
+    ),
+    Claim(
+        "ddpm.unit_variance_marginal",
+        r"\mathrm{Var}(x_0) = 1 \Rightarrow \mathrm{Var}(x_t) = \bar\alpha_t + (1 - \bar\alpha_t) "
+        r"= 1",
+        FAMILY,
+        ('L4 "DDPM - Noise Schedule"',),
+        lambda s: s.signal(np.arange(s.T + 1)) ** 2 + s.spread(np.arange(s.T + 1)) ** 2,
+        {
+            "q(x_t | x_0) for q(x_t)": lambda s: 1 - s.alpha_bar,
+            "the rates sum to 1": lambda s: (s.alpha_bar**0.5 + (1 - s.alpha_bar) ** 0.5) ** 2,
+        },
+        _unit_variance,
+        ROUNDING,
+    ),
+)
