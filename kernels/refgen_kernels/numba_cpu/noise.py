@@ -31,8 +31,10 @@ from refgen_kernels.numba_cpu.simd import (
 
 U, D, F = np.uint32, np.uint64, np.float32
 M0, M1, W0, W1, MASK = U(page.M0), U(page.M1), U(page.W0), U(page.W1), U(page.MASK)
-P, S, C, LN2 = (tuple(F(a) for a in table) for table in (page.P, page.S, page.C, page.LN2))
-SQRT_HALF, MANTISSA = U(page.SQRT_HALF), U(0x7FFFFF)
+S, C = (tuple(F(a) for a in table) for table in (page.S, page.C))
+P, LN2 = (tuple(F(-2 * a) for a in table) for table in (page.P, page.LN2))
+SQRT_HALF, SQRT_HALF_WORD = U(page.SQRT_HALF), U(page.SQRT_HALF + (32 << 23))  # √½, √½ 2³²
+MANTISSA = U(0x7FFFFF)
 ONE, TWO, TWENTY_THREE, HIGH = U(1), U(2), U(23), D(32)
 QUARTER, HALF_TURN = U(1 << 30), U(1 << 31)
 HALF, ONE_F, MINUS_TWO = F(0.5), F(1), F(-2)
@@ -63,30 +65,52 @@ def _normals(z, stream, start):  # type: ignore[no-untyped-def]
 
 @inlined
 def draw(z, lo, hi, stream, start):  # type: ignore[no-untyped-def]
-    """Set z[lo:hi] to the normals start + lo .. start + hi of a stream."""
-    for block in range((start + lo) // 64, (start + hi + 63) // 64):
-        z0, z1, z2, z3 = _block(block, stream)
+    """Set z[lo:hi] to the normals start + lo .. start + hi of a stream.
+
+    Two blocks are drawn side by side where both are whole: while the products of one are under
+    way, the CPU has the other to work on.
+    """
+    block, last = (start + lo) // 64, (start + hi + 63) // 64
+    while block < last:
         at = 64 * block - start  # (N.2)
-        if lo <= at and at + 64 <= hi:
-            store(z, at, z0)
-            store(z, at + 16, z1)
-            store(z, at + 32, z2)
-            store(z, at + 48, z3)
+        if lo <= at and at + 128 <= hi:
+            words, next_words = _words(16 * block, stream), _words(16 * block + 16, stream)
+            radii, next_radii = _radii(words), _radii(next_words)
+            _store(z, at, _normal_pairs(words, radii))
+            _store(z, at + 64, _normal_pairs(next_words, next_radii))
+            block += 2
         else:
-            store_part(z, at, z0, lo, hi)
-            store_part(z, at + 16, z1, lo, hi)
-            store_part(z, at + 32, z2, lo, hi)
-            store_part(z, at + 48, z3, lo, hi)
+            words = _words(16 * block, stream)
+            _store_part(z, at, _normal_pairs(words, _radii(words)), lo, hi)
+            block += 1
 
 
 @inlined
-def _block(block, stream):  # type: ignore[no-untyped-def]
-    w0, w1, w2, w3 = _words(16 * block, stream)
-    cos_1, sin_1 = _cos_sin(w1)
-    cos_3, sin_3 = _cos_sin(w3)
-    r0 = square_root(_log(w0) * MINUS_TWO)
-    r2 = square_root(_log(w2) * MINUS_TWO)
-    return r0 * cos_1, r0 * sin_1, r2 * cos_3, r2 * sin_3  # (N.4)
+def _store(z, at, normals):  # type: ignore[no-untyped-def]
+    store(z, at, normals[0])
+    store(z, at + 16, normals[1])
+    store(z, at + 32, normals[2])
+    store(z, at + 48, normals[3])
+
+
+@inlined
+def _store_part(z, at, normals, lo, hi):  # type: ignore[no-untyped-def]
+    store_part(z, at, normals[0], lo, hi)
+    store_part(z, at + 16, normals[1], lo, hi)
+    store_part(z, at + 32, normals[2], lo, hi)
+    store_part(z, at + 48, normals[3], lo, hi)
+
+
+@inlined
+def _radii(words):  # type: ignore[no-untyped-def]
+    return square_root(_minus_2_log(words[0])), square_root(_minus_2_log(words[2]))
+
+
+@inlined
+def _normal_pairs(words, radii):  # type: ignore[no-untyped-def]
+    cos_1, sin_1 = _cos_sin(words[1])
+    cos_3, sin_3 = _cos_sin(words[3])
+    return radii[0] * cos_1, radii[0] * sin_1, radii[1] * cos_3, radii[1] * sin_3  # (N.4)
 
 
 @inlined
@@ -115,9 +139,14 @@ def _philox(c0, upper, stream):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _log(w):  # type: ignore[no-untyped-def]
-    u = (float_of_unsigned(w) + HALF) * PER_WORD  # (N.3)
-    above = bits_of(u) - SQRT_HALF
+def _minus_2_log(w):  # type: ignore[no-untyped-def]
+    """Return −2 ln u. Constants carry the powers of two, so that no product is spent on them.
+
+    Such a factor changes no rounding: u is 2⁻³² (w + ½) and differs from it in the exponent
+    only, and every term of the sum is −2 times that of the page.
+    """
+    scaled_u = float_of_unsigned(w) + HALF  # (N.3)
+    above = bits_of(scaled_u) - SQRT_HALF_WORD
     exponent = shift_signed(above, TWENTY_THREE)
     e = float_of_signed(exponent)
     s = float_of_bits((above & MANTISSA) + SQRT_HALF) - ONE_F
@@ -131,7 +160,7 @@ def _log(w):  # type: ignore[no-untyped-def]
     p = p * s + P[7]
     s2 = s * s
     tail = s2 * s * p + e * LN2[1]
-    return s + (tail - s2 * HALF) + e * LN2[0]  # (N.5)
+    return s * MINUS_TWO + (tail + s2) + e * LN2[0]  # (N.5)
 
 
 @inlined
