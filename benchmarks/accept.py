@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from refgen import check, metrics, tree
+from refgen.cli.backends import choose
 from refgen.data import Dataset, load
 from refgen.data.toys import toy
 from refgen.exact import LinearGaussian
@@ -36,7 +37,8 @@ def trained(
     """Train by the registry's recipe for the kind of data, with settings and recipe on top."""
     wanted = {**getattr(SYSTEMS[name], data.kind), **settings}
     rates = {k: v for k, v in wanted.items() if k in RECIPE} | (recipe or {})
-    system = build(name, data.shape, {k: v for k, v in wanted.items() if k not in RECIPE})
+    chosen = {k: v for k, v in wanted.items() if k not in RECIPE}
+    system = build(name, data.shape, {**chosen, "ops": choose("auto")[0]})
     plan = Recipe(**rates, seed=seed)
     every = max(1, plan.steps // 10)
 

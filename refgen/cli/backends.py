@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import os
 from typing import TYPE_CHECKING
 
 from refgen.cli import terms
@@ -50,6 +51,7 @@ def choose(name: str) -> tuple["Ops", str]:
             "move them there yet; use --backend numba, and `python -m benchmarks` for its kernels",
             terms.MISSING,
         )
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # or idle threads starve NumPy's BLAS
     table = overlay(importlib.import_module(f"refgen_kernels.{BACKENDS[wanted]}"))
     run_by = which(table).values()
     twins = sum(module.startswith("refgen_kernels.") for module in run_by)

@@ -5,14 +5,15 @@ Sources    nair2010-relu;  maas2013-leaky-relu;  elfwing2018-silu;  hendrycks201
 
     relu(x) = max(x, 0),                       f' = [x > 0]                       (A.1)
     leaky_relu(x) = max(x, λx),  0 ≤ λ < 1,    f' = 1 where x > 0, λ elsewhere    (A.2)
-    sigmoid(x) = 1 / (1 + e⁻ˣ) = ½ (1 + tanh ½x),   f' = y (1 − y)                (A.3)
+    sigmoid(x) = 1 / (1 + e⁻ˣ),                f' = y (1 − y)                     (A.3)
     tanh(x),                                   f' = 1 − y²                        (A.4)
     silu(x) = x σ(x),                          f' = σ (1 + x (1 − σ))             (A.5)
     softplus(x) = log(1 + eˣ) = max(x, 0) + log(1 + e^−|x|),   f' = σ(x)          (A.6)
     gelu(x) = x Φ(x),                          f' = Φ(x) + x φ(x)                 (A.7)
 
-σ is the sigmoid, Φ and φ the standard normal's distribution function and density. The
-second forms of (A.3) and (A.6) say the same and never overflow. At a kink, x = 0, the two
+σ is the sigmoid, Φ and φ the standard normal's distribution function and density. For x < 0 the
+sigmoid is computed as eˣ / (1 + eˣ), which is the same: no exponential overflows, and small values
+keep all their digits, which ½ (1 + tanh ½x) would not. At a kink, x = 0, the two
 rectifiers take the left derivative.
 """
 
@@ -79,7 +80,9 @@ def sigmoid(x: Array) -> Array:
     >>> sigmoid(np.array([-1000.0, 0.0, 1000.0]))
     array([0. , 0.5, 1. ])
     """
-    return 0.5 * (1.0 + np.tanh(0.5 * x))  # (A.3)
+    small = np.exp(x - 2 * np.maximum(x, 0))  # e^−|x|
+    y: Array = np.where(x > 0, 1.0, small) / (1.0 + small)  # (A.3)
+    return y
 
 
 def sigmoid_forward(x: Array) -> tuple[Array, OutputCache]:

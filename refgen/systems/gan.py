@@ -33,6 +33,8 @@ class GAN:
 
     def __post_init__(self) -> None:
         _ = self.game  # refuses settings that cannot be
+        if self.depth < 0:
+            raise ValueError(f"depth counts hidden layers, 0 for none, not {self.depth}")
         if self.k < 1:
             raise ValueError(f"the discriminator takes k ≥ 1 turns a step, not {self.k}")
 

@@ -36,6 +36,11 @@ class RealNVP:
 
     def __post_init__(self) -> None:
         _ = self.flow  # refuses settings that cannot be
+        if self.depth < 0 or self.levels < 0:
+            raise ValueError(
+                f"depth counts hidden layers and levels gray levels, 0 for none, "
+                f"not {self.depth} and {self.levels}"
+            )
 
     @property
     def flow(self) -> CouplingFlow:

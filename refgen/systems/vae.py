@@ -38,6 +38,8 @@ class VAE:
 
     def __post_init__(self) -> None:
         _ = self.objective  # refuses settings that cannot be
+        if self.depth < 0:
+            raise ValueError(f"depth counts hidden layers, 0 for none, not {self.depth}")
 
     @property
     def encoder(self) -> Sequence:

@@ -40,6 +40,8 @@ def test_activations_take_their_textbook_values():
     assert ops.leaky_relu_forward(-one, slope=0.2)[0] == pytest.approx(-0.2)
     assert ops.silu_forward(one)[0] == pytest.approx(1 / (1 + np.exp(-1)), rel=1e-15)
     np.testing.assert_allclose(ops.sigmoid(X) + ops.sigmoid(-X), 1, atol=1e-15)
+    far = np.array([-40.0, -700.0])  # small values keep their digits
+    np.testing.assert_allclose(ops.sigmoid(far), np.exp(far), rtol=1e-15)
     np.testing.assert_allclose(ops.tanh_forward(X)[0], 2 * ops.sigmoid(2 * X) - 1, atol=1e-15)
 
 
