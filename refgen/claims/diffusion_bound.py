@@ -61,8 +61,8 @@ def consistency(chain: LinearGaussianChain, x0: Array, dependent: bool = True) -
         log_p = -0.5 * (square / var + beds.LOG_2PI + math.log(var))
         log_q = -0.5 * (1 + beds.LOG_2PI + math.log(beta[t])) if t > 0 else 0.0
         total = total + log_q - log_p
-    value: Array = total
-    return value
+    minus_elbo: Array = total
+    return minus_elbo
 
 
 def is_tight_bound(form: Form, noise: Noise) -> float:

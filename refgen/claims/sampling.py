@@ -145,7 +145,7 @@ CLAIMS = (
         0.02,  # the error of 1000 steps is about 0.007 and falls as 1/T
     ),
     Claim(
-        "ddpm.alg2_rate",
+        "ddpm.alg2_rate_O(1/T)",
         r"\text{the variance of what } T \text{ ancestral steps return is off by } O(1/T)",
         FAMILY,
         ('L0 "DDPM algorithm"', "ho2020-ddpm"),

@@ -82,8 +82,8 @@ def _clip_alpha(T: int, least: float) -> Array:
 
 def _even_times(form: Form, noise: Noise) -> float:
     """Count what is wrong: the ends, the number of steps, a time visited twice, uneven steps."""
-    T = beds.integer(noise.at("T"), 50, 1000)
-    steps = beds.integer(noise.at("steps"), 3, T // 3)
+    steps = beds.integer(noise.at("steps"), 3, 50)
+    T = steps * beds.integer(noise.at("each"), 3, 20) + beds.integer(noise.at("rest"), 1, steps - 1)
     times = [float(t) for t in form(T, steps)]
     gaps = [t - s for t, s in pairwise(times)]
     wrong = (

@@ -39,8 +39,8 @@ def marginal_score(world: Mixture, x: Array, alpha_bar: float) -> Array:
 
     def log_q(x: Array) -> Array:
         exponent = -((x[:, None] - math.sqrt(alpha_bar) * grid) ** 2) / (2 * (1 - alpha_bar))
-        value: Array = np.log(np.exp(exponent) @ weight)
-        return value
+        log_p: Array = np.log(np.exp(exponent) @ weight)
+        return log_p
 
     return _derivative(log_q, x)
 
@@ -85,7 +85,7 @@ def squared_errors(form: Form, noise: Noise) -> float:
 def _reverse_mean(form: Form, noise: Noise) -> float:
     """Compare with E[x_{t−1} | x_t], by Bayes' rule on a grid of x_{t−1}."""
     world, schedule = beds.some_mixture(noise.at("world")), beds.some_schedule(noise)
-    t = beds.integer(noise.at("t"), 1, schedule.T - 1)
+    t = beds.integer(noise.at("t"), 2, schedule.T - 1)
     before, beta = beds.kept(schedule, t - 1), float(schedule.beta[t])
     grid = np.linspace(-10.0, 10.0, 2000)
     log_q = world.log_density(grid[:, None], math.sqrt(before), math.sqrt(1 - before))
@@ -111,8 +111,8 @@ def _two_processes(form: Form, noise: Noise) -> float:
     grid, weight = beds.data_line(world)
 
     def log_q(x: Array) -> Array:
-        value: Array = np.log(np.exp(-0.5 * ((x[:, None] - grid) / sigma) ** 2) @ weight)
-        return value
+        log_p: Array = np.log(np.exp(-0.5 * ((x[:, None] - grid) / sigma) ** 2) @ weight)
+        return log_p
 
     def variance_preserving(x: Array) -> Array:
         return world.score(x[:, None], math.sqrt(keep), math.sqrt(1 - keep))[:, 0]
@@ -125,8 +125,8 @@ def _normalised(form: Form, noise: Noise) -> float:
     a, b, c = noise.at("f").normal(3)
 
     def f(x: Array) -> Array:
-        value: Array = -(x**4) / 4 + a * x * x + b * x + 3 * c
-        return value
+        exponent: Array = -(x**4) / 4 + a * x * x + b * x + 3 * c
+        return exponent
 
     grid = np.linspace(-8.0, 8.0, 2001)
     Z = float(np.sum(np.exp(f(grid))) * (grid[1] - grid[0]))
