@@ -69,16 +69,13 @@ def numba() -> Finding:
     if not version:
         return Finding("numba (CPU kernels)", False, "not installed", mend)
     try:
-        import llvmlite.binding as llvm
-
         from refgen_kernels import available
+        from refgen_kernels.numba_cpu import build
 
         state = available().get("numba", "no kernels")
-        target = llvm.get_host_cpu_name()
     except Exception as error:  # whatever a broken installation raises
         return Finding("numba (CPU kernels)", False, f"{version}, broken: {error}", mend)
-    cache = os.environ.get("NUMBA_CACHE_DIR") or "__pycache__ beside the kernels"
-    found = f"{version} for {target}, cache in {cache}"
+    found = f"{version} for {build.TARGET}, cache in {build.CACHE}"
     if state != "ok":
         return Finding("numba (CPU kernels)", False, f"{version}: {state}", mend)
     return Finding("numba (CPU kernels)", True, found)

@@ -92,5 +92,15 @@ def _table(rows: list[dict[str, Any]]) -> str:
         measured = row["acceptance"]["measured"]
         lines.append([row["id"], row["family"], given, works, row["acceptance"]["bar"]])
         if measured is not None:
-            lines.append(["", "", "", "", f"measured: {measured}"])
+            figures = ", ".join(f"{name} {_figure(value)}" for name, value in measured.items())
+            lines.append(["", "", "", "", f"measured: {figures}"])
     return terms.table(["id", "family", "lectures", "works", "accepted by"], lines)
+
+
+def _figure(value: Any) -> str:
+    """Return a number, or several, in three digits.
+
+    >>> _figure(0.026770), _figure([8.0, 7.0])
+    ('0.0268', '8 7')
+    """
+    return " ".join(map(_figure, value)) if isinstance(value, list) else f"{value:.3g}"
