@@ -32,7 +32,7 @@ from refgen_kernels.numba_cpu.simd import (
 U, D, F = np.uint32, np.uint64, np.float32
 M0, M1, W0, W1, MASK = U(page.M0), U(page.M1), U(page.W0), U(page.W1), U(page.MASK)
 S, C = (tuple(F(a) for a in table) for table in (page.S, page.C))
-P, LN2 = (tuple(F(-2 * a) for a in table) for table in (page.P, page.LN2))
+P, LN2 = (tuple(F(-2 * a) for a in table) for table in (page.P, page.LN2))  # for −2 ln u
 SQRT_HALF, SQRT_HALF_WORD = U(page.SQRT_HALF), U(page.SQRT_HALF + (32 << 23))  # √½, √½ 2³²
 MANTISSA = U(0x7FFFFF)
 ONE, TWO, TWENTY_THREE, HIGH = U(1), U(2), U(23), D(32)
