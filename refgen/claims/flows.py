@@ -1,191 +1,247 @@
-"""Claims on normalizing flows.
+r"""Claims on normalizing flows: how a density changes under an invertible map.
 
-Sources    dinh2017-realnvp;  dinh2015-nice
+Sources    dinh2015-nice;  dinh2017-realnvp  eq. 2-8
+
+Truths are derivatives of the distribution function, complex steps of an inverse, dense Jacobians
+and round trips. The lecture writes maps from latent to data, the project's flow runs from data to
+latent; its log-determinant is therefore added where the lecture's is subtracted.
 """
 
 import math
 from typing import Any
 
 import numpy as np
+from scipy.special import ndtr
 
-from refgen import check, ops, tree
-from refgen.claims import beds
+from refgen import ops, tree
+from refgen.check import central_difference, complex_step, jacobian
 from refgen.claims.claim import Claim, Form
+from refgen.claims.latent import LOG_2PI, gap
 from refgen.models import CouplingFlow
 from refgen.noise import Noise
 from refgen.objectives import NegativeLogLikelihood
 from refgen.typing import Array
 
 FAMILY = "flows"
-FLOW = 'L0 "Normalizing Flow"'
-CITED = ('L1 "References"', 'L4 "Normalizing Flows"')
+ROUNDING = 1e-9
+FLOW_SLIDE = 'L0 "Normalizing Flow"'
 
 
-class Bend:
-    """A monotone map of the line with a closed-form inverse: x = f(z) = c sinh(z) + m."""
-
-    def __init__(self, noise: Noise) -> None:
-        self.c, self.m = beds.between(noise.at("c"), 0.5, 2), beds.between(noise.at("m"), -1, 1)
-
-    def forward(self, z: Any) -> Any:
-        """Return f(z)."""
-        return self.c * np.sinh(z) + self.m
-
-    def slope(self, z: Any) -> Any:
-        """Return df/dz at z."""
-        return self.c * np.cosh(z)
-
-    def inverse(self, x: Any) -> Any:
-        """Return the z whose image is x."""
-        return np.arcsinh((x - self.m) / self.c)
-
-    def inverse_slope(self, x: Any) -> Any:
-        """Return the derivative of the inverse at x, positive."""
-        return 1 / np.sqrt((x - self.m) ** 2 + self.c**2)
+# One dimension: x = m + s sinh z, with s of either sign
 
 
-def _change_of_variables(form: Form, noise: Noise) -> float:
-    """Compare with the probability of a short interval: P(f(z) ≤ x) is Φ(f⁻¹(x))."""
-    bend, x = Bend(noise), np.linspace(-2, 2, 9)
-
-    def normal_cdf(z: float) -> float:
-        return 0.5 * math.erfc(-z / math.sqrt(2))
-
-    def cdf(x: Array) -> Array:
-        return np.array([normal_cdf(float(bend.inverse(v))) for v in x])
-
-    slope = check.central_difference(cdf, [x], [np.ones_like(x)], h=1e-2)
-    return beds.gap(form(bend, x), slope.value)
+def _map(noise: Noise) -> tuple[float, float]:
+    size, sign = noise.at("map").uniform(2)
+    return float(noise.at("m").normal((1,))[0]), (0.4 + size) * (1.0 if sign < 0.5 else -1.0)
 
 
-def _standard(z: Any) -> Any:
-    return np.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
+def _change_of_variables_1d(form: Form, noise: Noise) -> float:
+    m, s = _map(noise)
+    x = m + 1.5 * noise.at("x").normal((6,))
+
+    def inverse(x: Array) -> Array:
+        return np.asarray(np.arcsinh((x - m) / s))
+
+    def distribution(x: Array) -> Array:  # P(data <= x); a falling map exchanges the tails
+        return np.asarray(ndtr(math.copysign(1.0, s) * inverse(x)))
+
+    density = central_difference(distribution, [x], [np.ones(6)], h=1e-3).value
+    slope = complex_step(inverse, [x], [np.ones(6)])
+    return gap(form(inverse(x), slope), density)
+
+
+def _normal(z: Array) -> Array:
+    density: Array = np.exp(-0.5 * (z * z + LOG_2PI))
+    return density
 
 
 def _inverse_function(form: Form, noise: Noise) -> float:
-    bend, y = Bend(noise), np.linspace(-2, 2, 9)
-    truth = check.complex_step(bend.inverse, [y], [np.ones_like(y)])
-    return beds.gap(form(bend, y), truth)
+    m, s = _map(noise)
+    y = m + noise.at("y").normal((6,))
+
+    def inverse(y: Array) -> Array:
+        return np.asarray(np.arcsinh((y - m) / s))
+
+    def slope(x: Array) -> Array:  # of the map itself
+        return np.asarray(s * np.cosh(x))
+
+    return gap(form(slope, inverse, y), complex_step(inverse, [y], [np.ones(6)]))
 
 
-def _some_flow(noise: Noise) -> tuple[CouplingFlow, Any, Array]:
-    """Return a flow away from the identity, its parameters, and one point."""
-    flow = CouplingFlow(beds.integer(noise.at("dim"), 2, 4), layers=4, hidden=6)
-    params = flow.init(noise.at("params"))
-    flat = tree.flatten(params)
-    shaken = {k: a + 0.3 * noise.at("shake", k).normal(a.shape) for k, a in flat.items()}
-    return flow, tree.unflatten(shaken), noise.at("x").normal((1, flow.dim))
+# Couplings
 
 
-def _composition(form: Form, noise: Noise) -> float:
-    flow, params, x = _some_flow(noise)
-    jacobian = check.jacobian(lambda v: flow.forward(params, v[None])[0][0], x[0])
-    z = flow.forward(params, x)[0]
-    log_prior = float(np.sum(beds.log_normal(z, 0.0, 1.0)))
-    return beds.gap(form(flow, params, x), log_prior + np.linalg.slogdet(jacobian)[1])
+def _flow(noise: Noise) -> tuple[CouplingFlow, Any, Array]:
+    """Return a flow with weights that are not its first, and three points."""
+    flow = CouplingFlow(dim=4, layers=4, hidden=5, depth=1)
+    first = flow.init(noise.at("init"))
+    moves = {k: noise.at("move", k) for k in tree.flatten(first)}
+    moved = {k: a + 0.5 * moves[k].normal(a.shape) for k, a in tree.flatten(first).items()}
+    return flow, tree.unflatten(moved), noise.at("x").normal((3, 4))
 
 
-def _code_log_density(flow: CouplingFlow, params: Any, x: Array) -> float:
-    terms, _ = NegativeLogLikelihood(flow).forward(params, x)
-    return -float(terms["loss"][0])
+def _composition_logdet(form: Form, noise: Noise) -> float:
+    flow, params, x = _flow(noise)
+    truth = []
+    for point in x:
+        z = flow.forward(params, point[None])[0][0]
+        dense = jacobian(lambda p: flow.forward(params, p[None])[0][0], point)
+        truth.append(-0.5 * (z @ z + 4 * LOG_2PI) + np.linalg.slogdet(dense)[1])
+    return gap(form(flow, params, x), truth)
 
 
-def _log_density(sign: float, layers: slice) -> Form:
-    """Return log π(z) + sign · Σ log-determinants of some of the layers."""
+def _log_density(flow: CouplingFlow, params: Any, x: Array, times: float = 1.0) -> Array:
+    """Return log p(x) by the project's loss, with the log-determinant counted so many times."""
+    loss = NegativeLogLikelihood(flow).forward(params, x)[0]["loss"]
+    logdet = flow.forward(params, x)[1]
+    log_p: Array = -loss + (times - 1.0) * logdet
+    return log_p
 
-    def form(flow: CouplingFlow, params: Any, x: Array) -> float:
-        z, _, caches = flow.forward(params, x)
-        total = sum(float(np.sum(log_scale)) for _, log_scale, _ in caches[layers])
-        return float(np.sum(beds.log_normal(z, 0.0, 1.0))) + sign * total
 
-    return form
+def _flow_inverse(form: Form, noise: Noise) -> float:
+    flow, params, x = _flow(noise)
+    return gap(form(flow, params, flow.forward(params, x)[0]), x)
+
+
+def _shuffled(params: Any) -> Any:
+    """Return the layers' networks in the wrong order."""
+    return {**params, "coupling0": params["coupling2"], "coupling2": params["coupling0"]}
+
+
+def _coupling(noise: Noise) -> tuple[Array, Array, Array]:
+    x, shift, log_scale = (noise.at(k).normal((4, 3)) for k in ("x", "shift", "log_scale"))
+    return x, shift, log_scale
 
 
 def _coupling_inverse(form: Form, noise: Noise) -> float:
-    x, shift, log_scale = (noise.at(name).normal((3, 4)) for name in ("x", "shift", "scale"))
+    x, shift, log_scale = _coupling(noise)
     y, _, _ = ops.affine_coupling_forward(x, shift, log_scale)
-    return beds.gap(form(y, shift, log_scale), x)
+    return gap(form(y, shift, log_scale), x)
 
 
 def _coupling_logdet(form: Form, noise: Noise) -> float:
-    x, shift, log_scale = (noise.at(name).normal((1, 4)) for name in ("x", "shift", "scale"))
-    jacobian = check.jacobian(
-        lambda v: ops.affine_coupling_forward(v[None], shift, log_scale)[0][0], x[0]
-    )
-    return beds.gap(form(x, shift, log_scale), np.linalg.slogdet(jacobian)[1])
+    """Compare with the dense Jacobian of the whole layer, whose kept half computes s and t."""
+    w = noise.at("w").normal((2, 2, 2))
+
+    def layer(x: Array) -> Array:
+        a, b = x[None, :2], x[None, 2:]
+        y, _, _ = ops.affine_coupling_forward(b, np.tanh(a @ w[0]), np.sin(a @ w[1]))
+        return np.asarray(np.concatenate([a, y], axis=1)[0])
+
+    x = noise.at("x").normal((4,))
+    a = x[None, :2]
+    truth = np.linalg.slogdet(jacobian(layer, x))[1]
+    return gap(form(x[None, 2:], np.tanh(a @ w[0]), np.sin(a @ w[1])), truth)
 
 
-CLAIMS = (
+def _inv1x1_logdet(form: Form, noise: Noise) -> float:
+    w, (height, width) = noise.at("w").normal((3, 3)), 2 + noise.at("size").integers(3, (2,))
+    dense = np.kron(np.eye(int(height * width)), w)  # the image as one long vector
+    return gap(form(w, int(height), int(width)), np.linalg.slogdet(dense)[1])
+
+
+def _log_abs_det(w: Array) -> float:
+    return float(np.linalg.slogdet(w)[1])
+
+
+CLAIMS: tuple[Claim, ...] = (
     Claim(
-        "nf.change_of_variables_1d",
-        r"p(x) = \pi(f^{-1}(x))\,\lvert (f^{-1})'(x) \rvert",
-        FAMILY,
-        (FLOW,),
-        lambda bend, x: _standard(bend.inverse(x)) * bend.inverse_slope(x),
-        {
-            "no change of volume": lambda bend, x: _standard(bend.inverse(x)),
-            "the forward slope": lambda bend, x: (
-                _standard(bend.inverse(x)) * bend.slope(bend.inverse(x))
-            ),
-            "the prior at x": lambda bend, x: _standard(x) * bend.inverse_slope(x),
+        id="nf.change_of_variables_1d",
+        statement=r"p(x)=\pi(f^{-1}(x))\,|(f^{-1})'(x)|",
+        family=FAMILY,
+        sources=(FLOW_SLIDE,),
+        right=lambda z, slope: _normal(z) * np.abs(slope),
+        wrong={
+            "divided by the slope": lambda z, slope: _normal(z) / np.abs(slope),
+            "no absolute value": lambda z, slope: _normal(z) * slope,
+            "no slope": lambda z, slope: _normal(z),
         },
-        _change_of_variables,
-        1e-7,
+        check=_change_of_variables_1d,
+        tolerance=1e-7,
     ),
     Claim(
-        "nf.inverse_function",
-        r"\frac{d f^{-1}(y)}{dy} = \Bigl(\frac{df}{dx}(f^{-1}(y))\Bigr)^{-1}",
-        FAMILY,
-        (FLOW,),
-        lambda bend, y: 1 / bend.slope(bend.inverse(y)),
-        {
-            "the slope at y": lambda bend, y: 1 / bend.slope(y),
-            "not inverted": lambda bend, y: bend.slope(bend.inverse(y)),
+        id="nf.inverse_function",
+        statement=r"\frac{df^{-1}(y)}{dy}=\Bigl(\frac{df}{dx}\bigl(f^{-1}(y)\bigr)\Bigr)^{-1}",
+        family=FAMILY,
+        sources=(FLOW_SLIDE,),
+        right=lambda slope, inverse, y: 1 / slope(inverse(y)),
+        wrong={
+            "at y": lambda slope, inverse, y: 1 / slope(y),
+            "not inverted": lambda slope, inverse, y: slope(inverse(y)),
+            "the sign": lambda slope, inverse, y: -1 / slope(inverse(y)),
         },
-        _inverse_function,
-        1e-10,
+        check=_inverse_function,
+        tolerance=ROUNDING,
     ),
     Claim(
-        "nf.composition_logdet",
-        r"\log p(x) = \log \pi_0(z_0) "
-        r"- \sum_i \log\Bigl\lvert\det \tfrac{df_i}{dz_{i-1}}\Bigr\rvert",
-        FAMILY,
-        (FLOW, 'L3 "Continuous-in-time normalizing flows"', "dinh2017-realnvp eq. 3"),
-        _code_log_density,
-        {
-            "the sign": _log_density(-1.0, slice(None)),
-            "the last layer alone": _log_density(1.0, slice(-1, None)),
-            "no volume": _log_density(0.0, slice(None)),
+        id="nf.composition_logdet",
+        statement=r"\log p(x)=\log\pi_0(z_0)"
+        r"-\sum_i\log\Bigl|\det\frac{df_i}{dz_{i-1}}\Bigr|",
+        family=FAMILY,
+        sources=(FLOW_SLIDE, "dinh2017-realnvp"),
+        right=_log_density,
+        wrong={
+            "the sign of the sum": lambda f, p, x: _log_density(f, p, x, -1.0),
+            "no determinants": lambda f, p, x: _log_density(f, p, x, 0.0),
+            "counted twice": lambda f, p, x: _log_density(f, p, x, 2.0),
         },
-        _composition,
-        1e-9,
+        check=_composition_logdet,
+        tolerance=ROUNDING,
     ),
     Claim(
-        "nf.coupling_inverse",
-        r"y_b = x_b \odot e^{s(x_a)} + t(x_a): \quad x_b = (y_b - t)\,e^{-s}",
-        FAMILY,
-        (*CITED, "dinh2017-realnvp eq. 8"),
-        ops.affine_coupling_inverse,
-        {
-            "unshift last": lambda y, t, s: y * np.exp(-s) - t,
-            "scale again": lambda y, t, s: (y - t) * np.exp(s),
-            "shift again": lambda y, t, s: (y + t) * np.exp(-s),
+        id="nf.flow_inverse",
+        statement=r"(f_K\circ\dots\circ f_1)^{-1}=f_1^{-1}\circ\dots\circ f_K^{-1}",
+        family=FAMILY,
+        sources=(FLOW_SLIDE, "dinh2017-realnvp"),
+        right=lambda flow, params, z: flow.inverse(params, z),
+        wrong={
+            "layers in another order": lambda flow, p, z: flow.inverse(_shuffled(p), z),
+            "forward again": lambda flow, p, z: flow.forward(p, z)[0],
         },
-        _coupling_inverse,
-        1e-10,
+        check=_flow_inverse,
+        tolerance=ROUNDING,
     ),
     Claim(
-        "nf.coupling_logdet",
-        r"\log\lvert\det\rvert = \sum s",
-        FAMILY,
-        (*CITED, "dinh2017-realnvp eq. 6"),
-        lambda x, t, s: ops.affine_coupling_forward(x, t, s)[1][0],
-        {
-            "the scale, not its logarithm": lambda x, t, s: np.sum(np.exp(s)),
-            "the mean for the sum": lambda x, t, s: np.mean(s),
-            "the inverse's": lambda x, t, s: -np.sum(s),
+        id="nf.coupling_inverse",
+        statement=r"y_b=x_b\odot e^{s(x_a)}+t(x_a)\iff x_b=(y_b-t(x_a))\odot e^{-s(x_a)}",
+        family=FAMILY,
+        sources=('L1 "VAEs → Diffusion Models"', "dinh2017-realnvp"),
+        right=ops.affine_coupling_inverse,
+        wrong={
+            "unscale first": lambda y, t, s: y * np.exp(-s) - t,
+            "the scale's sign": lambda y, t, s: (y - t) * np.exp(s),
+            "the shift's sign": lambda y, t, s: (y + t) * np.exp(-s),
         },
-        _coupling_logdet,
-        1e-10,
+        check=_coupling_inverse,
+        tolerance=ROUNDING,
+    ),
+    Claim(
+        id="nf.coupling_logdet",
+        statement=r"\log\Bigl|\det\frac{\partial(y_a,y_b)}{\partial(x_a,x_b)}\Bigr|=\sum_ds_d(x_a)",
+        family=FAMILY,
+        sources=('L1 "VAEs → Diffusion Models"', "dinh2017-realnvp"),
+        right=lambda x, t, s: ops.affine_coupling_forward(x, t, s)[1],
+        wrong={
+            "the scales themselves": lambda x, t, s: np.sum(np.exp(s), axis=1),
+            "the sign": lambda x, t, s: -np.sum(s, axis=1),
+            "a mean": lambda x, t, s: np.mean(s, axis=1),
+            "volume kept": lambda x, t, s: np.zeros(len(s)),
+        },
+        check=_coupling_logdet,
+        tolerance=ROUNDING,
+    ),
+    Claim(
+        id="nf.inv1x1_logdet",
+        statement=r"\log|\det|\text{ of a }1\times1\text{ convolution }=h\,w\,\log|\det W|",
+        family=FAMILY,
+        sources=('L1 "VAEs → Diffusion Models"',),
+        right=lambda w, height, width: height * width * _log_abs_det(w),
+        wrong={
+            "once for the image": lambda w, height, width: _log_abs_det(w),
+            "once a side": lambda w, height, width: (height + width) * _log_abs_det(w),
+            "once a channel": lambda w, height, width: height * width * len(w) * _log_abs_det(w),
+        },
+        check=_inv1x1_logdet,
+        tolerance=ROUNDING,
     ),
 )

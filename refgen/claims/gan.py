@@ -1,284 +1,242 @@
-"""Claims on the game of two players.
+r"""Claims on the adversarial game: its optimum, and the slopes of its losses.
 
-Sources    goodfellow2014-gan
+Sources    goodfellow2014-gan  algorithm 1, sections 3 and 4
+
+Truths are maxima found point by point, complex steps through log D and log(1 − D) written out,
+and sums over points.
 """
 
 import math
-from typing import Any
 
 import numpy as np
 
-from refgen import check, ops
-from refgen.claims import beds
+from refgen import ops
+from refgen.check import complex_step
 from refgen.claims.claim import Claim, Form
+from refgen.claims.latent import gap
 from refgen.noise import Noise
-from refgen.ops.activation import sigmoid
 from refgen.typing import Array
 
 FAMILY = "gan"
+ROUNDING = 1e-9
 GAME = 'L4 "Generative Adversarial Networks"'
-TRAINING = ('L2 "Generative Adversarial Networks (GANs)"', GAME, "goodfellow2014-gan algorithm 1")
-HARD = 'L4 "GANs are Problematic to Train"'
+PAPER = "goodfellow2014-gan"
 
 
-def _argmax(value: Any) -> float:
-    """Return where a concave function of D in (0, 1) is largest, by golden section."""
-    low, high, golden = 1e-12, 1 - 1e-12, (math.sqrt(5) - 1) / 2
-    for _ in range(90):
-        left, right = high - golden * (high - low), low + golden * (high - low)
-        low, high = (left, high) if value(left) < value(right) else (low, right)
+# The optimum
+
+
+def _densities(noise: Noise, shape: tuple[int, ...]) -> tuple[Array, Array]:
+    """Return two positive arrays that sum to 1: real, generated."""
+    weights = (np.exp(noise.at(k).normal(shape)) for k in ("real", "generated"))
+    real, generated = (w / np.sum(w) for w in weights)
+    return real, generated
+
+
+def _best(real: Array, generated: Array) -> Array:
+    """Return the D of each point that maximises real log D + generated log(1 − D), by bisection."""
+    low, high = np.zeros_like(real), np.ones_like(real)
+    for _ in range(60):
+        d = 0.5 * (low + high)
+        rise = complex_step(
+            lambda d: real * np.log(d) + generated * np.log(1 - d), [d], [np.ones_like(d)]
+        )
+        low, high = np.where(rise > 0, d, low), np.where(rise > 0, high, d)
     return 0.5 * (low + high)
 
 
-def _optimal(form: Form, noise: Noise) -> float:
-    p, q = (beds.between(noise.at(name), 0.05, 3.0) for name in "pq")
-    best = _argmax(lambda d: p * math.log(d) + q * math.log(1 - d))
-    return abs(float(form(p, q)) - best)
+def _optimal_D(form: Form, noise: Noise) -> float:
+    real, generated = _densities(noise, (20,))
+    return gap(form(real, generated), _best(real, generated))
 
 
-def _at_rest(p: float, q: float) -> float:
-    """Return the D at which the project's own discriminator gradient vanishes, by bisection."""
-    low, high = np.array([-40.0]), np.array([40.0])
-    for _ in range(80):
-        logit = 0.5 * (low + high)
-        _, cache = ops.discriminator_loss_forward(logit, logit)
-        dreal, dfake = ops.discriminator_loss_backward(np.ones(1), cache)
-        low, high = (low, logit) if p * dreal[0] + q * dfake[0] > 0 else (logit, high)
-    return float(sigmoid(low)[0])
+def _value_js(form: Form, noise: Noise) -> float:
+    real, generated = _densities(noise, (20,))
+    logits = np.log(real) - np.log(generated)
+    losses, _ = ops.discriminator_loss_forward(logits, np.full(20, -np.inf))  # −log D alone
+    others, _ = ops.discriminator_loss_forward(np.full(20, np.inf), logits)  # −log(1 − D) alone
+    return gap(form(real, generated), -(real @ losses + generated @ others))
 
 
-def _densities(noise: Noise) -> tuple[Array, Array, float]:
-    """Return two positive densities on one grid, and its spacing."""
-    x = np.linspace(-12, 12, 4001)
-    worlds = (beds.some_mixture(noise.at(name)) for name in ("data", "generator"))
-    p, q = (np.exp(world.log_density(x[:, None])) + 1e-300 for world in worlds)
-    return p, q, float(x[1] - x[0])
+def _kl(p: Array, q: Array) -> float:
+    return float(np.sum(p * np.log(p / q)))
 
 
-def _value(form: Form, noise: Noise) -> float:
-    p, q, step = _densities(noise)
-    middle = 0.5 * (p + q)
-    js = 0.5 * step * np.sum(p * np.log(p / middle) + q * np.log(q / middle))
-    logit = np.log(p) - np.log(q)  # of D = p / (p + q)
-    value = -step * np.sum(p * ops.softplus(-logit) + q * ops.softplus(logit))
-    return beds.gap(form(js), value)
-
-
-def _logits(noise: Noise) -> tuple[Array, Array]:
-    return 3 * noise.at("real").normal(6), 3 * noise.at("fake").normal(6)
-
-
-def _slope(loss: Any, logit: Array) -> Array:
-    """Return the derivative of a loss written in D = 1 / (1 + e^−a), literally."""
-    return check.complex_step(lambda a: loss(1 / (1 + np.exp(-a))), [logit], [np.ones_like(logit)])
-
-
-def _discriminator_slopes(form: Form, noise: Noise) -> float:
-    real, fake = _logits(noise)
-    dreal, dfake = form(real, fake)
-    truth = (_slope(lambda d: -np.log(d), real), _slope(lambda d: -np.log(1 - d), fake))
-    return beds.gap(dreal, truth[0]) + beds.gap(dfake, truth[1])
-
-
-def _code_discriminator(real: Array, fake: Array) -> tuple[Array, Array]:
-    _, cache = ops.discriminator_loss_forward(real, fake)
-    return ops.discriminator_loss_backward(np.ones_like(real), cache)
-
-
-def _minimax_slope(form: Form, noise: Noise) -> float:
-    _, fake = _logits(noise)
-    return beds.gap(form(fake), _slope(lambda d: np.log(1 - d), fake))
-
-
-def _nonsaturating_slope(form: Form, noise: Noise) -> float:
-    _, fake = _logits(noise)
-    return beds.gap(form(fake), _slope(lambda d: -np.log(d), fake))
-
-
-def _code_generator(name: str) -> Form:
-    def slope(fake: Array) -> Array:
-        _, cache = getattr(ops, f"{name}_loss_forward")(fake)
-        gradient: Array = getattr(ops, f"{name}_loss_backward")(np.ones_like(fake), cache)
-        return gradient
-
-    return slope
-
-
-def _strengths(form: Form, noise: Noise) -> float:
-    fake = np.concatenate([3 * noise.normal(6), [0.0]])  # D = ½ is among them
-    truth = _slope(lambda d: -np.log(d), fake) / _slope(lambda d: np.log(1 - d), fake)
-    return beds.gap(np.log(form(sigmoid(fake))), np.log(truth))
-
-
-def _simultaneous(form: Form, noise: Noise) -> float:
-    rate, n = beds.between(noise.at("rate"), 0.05, 0.5), beds.integer(noise.at("n"), 5, 40)
-    x, y = start = noise.at("start").normal(2)
-    for _ in range(n):
-        x, y = x - rate * y, y + rate * x  # x descends x y, y climbs it, both from the old point
-    return abs(math.log(form(rate, n)) - math.log(math.hypot(x, y) / np.linalg.norm(start)))
-
-
-def _alternating(form: Form, noise: Noise) -> float:
-    rate, columns = beds.between(noise, 0.05, 1.5), []
-    for x, y in np.eye(2):
-        x = x - rate * y
-        columns.append((x, y + rate * x))  # y sees where x has gone
-    matrix = np.array(columns).T
-    found = np.asarray(form(rate))
-    spin = np.abs(np.linalg.eigvals(found))
-    return float(np.max(np.abs(found - matrix)) + np.max(np.abs(spin - 1)))
+def _js(p: Array, q: Array) -> float:
+    return 0.5 * _kl(p, 0.5 * (p + q)) + 0.5 * _kl(q, 0.5 * (p + q))
 
 
 def _conditional(form: Form, noise: Noise) -> float:
-    joint = noise.at("joint").uniform((3, 2))
-    joint /= joint.sum()
-    label = joint.sum(axis=0)
-    fake = noise.at("fake").uniform((3, 2))
-    fake /= fake.sum(axis=0)  # q(x | y)
-    found, worst = form(joint, fake), 0.0
-    for x in range(3):
-        for y in range(2):
-            p, q = joint[x, y], label[y] * fake[x, y]
-            best = _argmax(lambda d, p=p, q=q: p * math.log(d) + q * math.log(1 - d))
-            worst = max(worst, abs(float(found[x, y]) - best))
-    return worst
+    real, generated = _densities(noise, (5, 3))  # x, y
+    generated = generated / np.sum(generated, axis=0) * np.sum(real, axis=0)  # the labels are given
+    return gap(form(real, generated), _best(real, generated))
 
 
-def _given_label(joint: Array, fake: Array) -> Array:
-    real = joint / joint.sum(axis=0)
-    d: Array = real / (real + fake)
-    return d
+def _given(joint: Array) -> Array:
+    """Return p(x | y) of a joint of shape (X, Y)."""
+    conditional: Array = joint / np.sum(joint, axis=0)
+    return conditional
 
 
-CLAIMS = (
+# The slopes
+
+
+def log_real(a: Array) -> Array:
+    """Return log D of the logit a."""
+    return np.asarray(-np.log(1 + np.exp(-a)))
+
+
+def log_fake(a: Array) -> Array:
+    """Return log(1 − D) of the logit a."""
+    return np.asarray(-np.log(1 + np.exp(a)))
+
+
+def slope(f: Form, a: Array) -> Array:
+    """Return the derivative of f at each a."""
+    return complex_step(f, [a], [np.ones_like(a)])
+
+
+def _disc_grad(form: Form, noise: Noise) -> float:
+    real, fake = 2 * noise.at("real").normal((6,)), 2 * noise.at("fake").normal((6,))
+    dreal, dfake = form(real, fake)
+    return max(gap(dreal, slope(log_real, real)), gap(dfake, slope(log_fake, fake)))
+
+
+def _ascent(real: Array, fake: Array) -> tuple[Array, Array]:
+    """Return the gradient of V in the logits: minus that of the project's loss."""
+    _, cache = ops.discriminator_loss_forward(real, fake)
+    dreal, dfake = ops.discriminator_loss_backward(np.ones_like(real), cache)
+    return -dreal, -dfake
+
+
+def _sat_grad(form: Form, noise: Noise) -> float:
+    a = 2 * noise.normal((6,))
+    return gap(form(a), slope(log_fake, a))
+
+
+def _nonsat_grad(form: Form, noise: Noise) -> float:
+    a = 2 * noise.normal((6,))
+    return gap(form(a), slope(lambda a: -log_real(a), a))
+
+
+def _real_label_bce(form: Form, noise: Noise) -> float:
+    a = 2 * noise.normal((6, 1))
+    return gap(form(a), -log_real(a)[:, 0])
+
+
+def _minimax(a: Array) -> Array:
+    return ops.minimax_loss_backward(np.ones_like(a), ops.minimax_loss_forward(a)[1])
+
+
+def _nonsaturating(a: Array) -> Array:
+    return ops.nonsaturating_loss_backward(np.ones_like(a), ops.nonsaturating_loss_forward(a)[1])
+
+
+def _bce(label: float, a: Array) -> Array:
+    return ops.bernoulli_nll_forward(np.full_like(a, label), a)[0]
+
+
+CLAIMS: tuple[Claim, ...] = (
     Claim(
-        "gan.optimal_D",
-        r"D^*(x) = \frac{p_r(x)}{p_r(x) + p_g(x)}",
-        FAMILY,
-        (*TRAINING, 'L1 "Previously in CS492D"', "goodfellow2014-gan proposition 1"),
-        _at_rest,
-        {
-            "the generator's share": lambda p, q: q / (p + q),
-            "undecided everywhere": lambda p, q: 0.5,
-            "odds for probability": lambda p, q: min(p / q, 1.0),
+        id="gan.optimal_D",
+        statement=r"D^*(x)=\frac{p_r(x)}{p_r(x)+p_g(x)}",
+        family=FAMILY,
+        sources=('L2 "Generative Adversarial Networks (GANs)"', GAME, PAPER),
+        right=lambda r, g: ops.sigmoid(np.log(r) - np.log(g)),
+        wrong={
+            "generated above": lambda r, g: ops.sigmoid(np.log(g) - np.log(r)),
+            "the odds": lambda r, g: r / g,
+            "squares": lambda r, g: ops.sigmoid(2 * (np.log(r) - np.log(g))),
         },
-        _optimal,
-        1e-6,  # golden section resolves the flat top to the root of rounding
+        check=_optimal_D,
+        tolerance=ROUNDING,
     ),
     Claim(
-        "gan.value_js",
-        r"V(D^*, G) = -2\log 2 + 2\,\mathrm{JS}(p_r \Vert p_g)",
-        FAMILY,
-        (*TRAINING, "goodfellow2014-gan theorem 1"),
-        lambda js: -2 * math.log(2) + 2 * js,
-        {
-            "JS once": lambda js: -2 * math.log(2) + js,
-            "the constant once": lambda js: -math.log(2) + 2 * js,
-            "the sign of JS": lambda js: -2 * math.log(2) - 2 * js,
+        id="gan.value_js",
+        statement=r"V(D^*,G)=-2\log2+2\,\mathrm{JS}(p_r\|p_g)",
+        family=FAMILY,
+        sources=('L2 "Generative Adversarial Networks (GANs)"', GAME, PAPER),
+        right=lambda r, g: -2 * math.log(2) + 2 * _js(r, g),
+        wrong={
+            "one JS": lambda r, g: -2 * math.log(2) + _js(r, g),
+            "the constant's sign": lambda r, g: 2 * math.log(2) + 2 * _js(r, g),
+            "KL for JS": lambda r, g: -2 * math.log(2) + 2 * _kl(r, g),
         },
-        _value,
-        1e-9,
+        check=_value_js,
+        tolerance=ROUNDING,
     ),
     Claim(
-        "gan.disc_grad",
-        r"\partial_a[-\log D(x) - \log(1 - D(G(z)))]: -(1 - D) \text{ real},\ D \text{ fake}",
-        FAMILY,
-        TRAINING,
-        _code_discriminator,
-        {
-            "the ascent's sign": lambda r, f: (1 - sigmoid(r), -sigmoid(f)),
-            "players swapped": lambda r, f: (-sigmoid(r), 1 - sigmoid(f)),
-            "slope of the sigmoid kept": lambda r, f: (
-                -(sigmoid(r) * (1 - sigmoid(r))),
-                sigmoid(f) * (1 - sigmoid(f)),
+        id="gan.disc_grad",
+        statement=r"\partial_a\log D=1-D,\quad\partial_a\log(1-D)=-D,\quad D=\sigma(a)",
+        family=FAMILY,
+        sources=(GAME, PAPER),
+        right=_ascent,
+        wrong={
+            "descent": lambda real, fake: tuple(-d for d in _ascent(real, fake)),
+            "D for 1 - D": lambda real, fake: (ops.sigmoid(real), -ops.sigmoid(fake)),
+            "one slope for both": lambda real, fake: (ops.sigmoid(-real), -ops.sigmoid(-fake)),
+        },
+        check=_disc_grad,
+        tolerance=ROUNDING,
+    ),
+    Claim(
+        id="gan.sat_grad",
+        statement=r"\partial_a\log(1-\sigma(a))=-D",
+        family=FAMILY,
+        sources=(GAME, PAPER),
+        right=_minimax,
+        wrong={
+            "the non-saturating slope": _nonsaturating,
+            "the sign": lambda a: -_minimax(a),
+            "the slope in D": lambda a: -1 / ops.sigmoid(-a),
+        },
+        check=_sat_grad,
+        tolerance=ROUNDING,
+    ),
+    Claim(
+        id="gan.nonsat_grad",
+        statement=r"\partial_a(-\log\sigma(a))=-(1-D)",
+        family=FAMILY,
+        sources=(GAME, PAPER),
+        right=_nonsaturating,
+        wrong={
+            "the saturating slope": _minimax,
+            "the sign": lambda a: -_nonsaturating(a),
+            "the slope in D": lambda a: -1 / ops.sigmoid(a),
+        },
+        check=_nonsat_grad,
+        tolerance=ROUNDING,
+    ),
+    Claim(
+        id="gan.real_label_bce",
+        statement=r"-\log D(G(z))=\mathrm{BCE}(1,D(G(z)))",
+        family=FAMILY,
+        sources=(GAME,),
+        right=lambda a: _bce(1.0, a),
+        wrong={
+            "the label of a fake": lambda a: _bce(0.0, a),
+            "minus the label of a fake": lambda a: -_bce(0.0, a),
+            "an undecided label": lambda a: _bce(0.5, a),
+        },
+        check=_real_label_bce,
+        tolerance=ROUNDING,
+    ),
+    Claim(
+        id="gan.conditional",
+        statement=r"D^*(x,y)=\frac{p_r(x\mid y)}{p_r(x\mid y)+p_g(x\mid y)}",
+        family=FAMILY,
+        sources=('L4 "Conditional GAN"', 'L3 "Guidance"'),
+        right=lambda r, g: ops.sigmoid(np.log(_given(r)) - np.log(_given(g))),
+        wrong={
+            "blind to y": lambda r, g: (
+                np.sum(r, axis=1, keepdims=True)
+                / np.sum(r + g, axis=1, keepdims=True)
+                * np.ones_like(r)
             ),
+            "given x for given y": lambda r, g: _given(r.T).T / (_given(r.T) + _given(g.T)).T,
+            "conditional against joint": lambda r, g: _given(r) / (_given(r) + g),
         },
-        _discriminator_slopes,
-        1e-9,
-    ),
-    Claim(
-        "gan.sat_grad",
-        r"\partial_a \log(1 - D(G(z))) = -D",
-        FAMILY,
-        TRAINING,
-        _code_generator("minimax"),
-        {
-            "the other loss": lambda f: -(1 - sigmoid(f)),
-            "the sign": lambda f: sigmoid(f),
-        },
-        _minimax_slope,
-        1e-9,
-    ),
-    Claim(
-        "gan.nonsat_grad",
-        r"\partial_a [-\log D(G(z))] = -(1 - D) = \partial_a \mathrm{BCE}(1, D)",
-        FAMILY,
-        (GAME, "goodfellow2014-gan section 3"),
-        _code_generator("nonsaturating"),
-        {
-            "the other loss": lambda f: -sigmoid(f),
-            "the fake label": lambda f: sigmoid(f),
-        },
-        _nonsaturating_slope,
-        1e-9,
-    ),
-    Claim(
-        "gan.ns_equal_only_at_half",
-        r"\frac{\partial_a[-\log D]}{\partial_a \log(1 - D)} = \frac{1 - D}{D}: "
-        r"1 \text{ at } D = \tfrac12,\ \to \infty \text{ as } D \to 0",
-        FAMILY,
-        (GAME,),
-        lambda d: (1 - d) / d,
-        {
-            "equal everywhere": lambda d: np.ones_like(d),
-            "upside down": lambda d: d / (1 - d),
-        },
-        _strengths,
-        1e-9,
-    ),
-    Claim(
-        "gan.minimax_simultaneous",
-        r"\left\Vert\begin{pmatrix}1&-\alpha\\\alpha&1\end{pmatrix}^n v\right\Vert "
-        r"= (1 + \alpha^2)^{n/2} \Vert v\Vert",
-        FAMILY,
-        (HARD,),
-        lambda rate, n: (1 + rate * rate) ** (n / 2),
-        {
-            "it stays on a circle": lambda rate, n: 1.0,
-            "no half": lambda rate, n: (1 + rate * rate) ** n,
-            "it converges": lambda rate, n: (1 - rate * rate) ** (n / 2),
-        },
-        _simultaneous,
-        1e-9,
-    ),
-    Claim(
-        "gan.minimax_alternating",
-        r"\text{alternating steps: } \begin{pmatrix}1&-\alpha\\\alpha&1-\alpha^2\end{pmatrix},\ "
-        r"\det = 1,\ |\lambda| = 1 \ (\alpha < 2)",
-        FAMILY,
-        (HARD,),
-        lambda rate: [[1, -rate], [rate, 1 - rate * rate]],
-        {
-            "the simultaneous matrix": lambda rate: [[1, -rate], [rate, 1]],
-            "the other player first": lambda rate: [[1 - rate * rate, -rate], [rate, 1]],
-        },
-        _alternating,
-        1e-9,
-    ),
-    Claim(
-        "gan.conditional",
-        r"D^*(x, y) = \frac{p_r(x \mid y)}{p_r(x \mid y) + p_g(x \mid y)}",
-        FAMILY,
-        ('L4 "Conditional GAN"', 'L3 "Conditional models"'),
-        _given_label,
-        {
-            "labels ignored": lambda joint, fake: np.broadcast_to(
-                (joint.sum(axis=1) / (joint.sum(axis=1) + fake @ joint.sum(axis=0)))[:, None],
-                joint.shape,
-            ),
-            "the joint for the conditional": lambda joint, fake: joint / (joint + fake),
-        },
-        _conditional,
-        1e-6,
+        check=_conditional,
+        tolerance=ROUNDING,
     ),
 )
