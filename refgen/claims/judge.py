@@ -57,21 +57,21 @@ def _verdict(claim: Claim, places: list[Noise]) -> Verdict:
     residual, reason = _of_right(claim.check, claim.right, places, claim.tolerance)
     wrong = []
     for name, form in claim.wrong.items():
-        found = _of_wrong(claim.check, form, places)
-        wrong.append(WrongVerdict(name, found, not found <= claim.tolerance))
-    missed = [w.name for w in wrong if not w.caught]
+        found, slip = _of_wrong(claim.check, form, places)
+        caught = not slip and not found <= claim.tolerance
+        wrong.append(WrongVerdict(name, found, caught))
+        if not caught:
+            reason = reason or f"{name!r} {slip or 'passes: the check does not see it'}"
     if not wrong:
         reason = reason or "no wrong form, so nothing shows that the check can fail"
-    elif missed:
-        reason = reason or f"the check does not catch: {', '.join(missed)}"
     return Verdict(claim, residual, tuple(wrong), reason)
 
 
 def _erratum_verdict(erratum: Erratum, places: list[Noise]) -> ErratumVerdict:
     corrected, reason = _of_right(erratum.check, erratum.corrected, places, erratum.tolerance)
-    printed = _of_wrong(erratum.check, erratum.printed, places)
-    if printed <= erratum.tolerance:
-        reason = reason or "the printed form passes the check"
+    printed, slip = _of_wrong(erratum.check, erratum.printed, places)
+    if slip or printed <= erratum.tolerance:
+        reason = reason or f"the printed form {slip or 'passes the check'}"
     return ErratumVerdict(erratum, printed, corrected, reason)
 
 
@@ -90,8 +90,12 @@ def _of_right(check: Check, form: Form, places: list[Noise], tolerance: float) -
     return worst, "" if worst <= tolerance else over
 
 
-def _of_wrong(check: Check, form: Form, places: list[Noise]) -> float:
-    """Return the worst residual of a form that must be caught; inf where it breaks down."""
+def _of_wrong(check: Check, form: Form, places: list[Noise]) -> tuple[float, str]:
+    """Return the worst residual of a form that must be caught, inf where it breaks down.
+
+    Any other error is a slip in the form's code, not a property of the equation; it comes back
+    in words and catches nothing.
+    """
     worst = 0.0
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -99,6 +103,8 @@ def _of_wrong(check: Check, form: Form, places: list[Noise]) -> float:
             try:
                 residual = abs(float(check(form, place)))
             except BREAKS:
-                return math.inf
+                return math.inf, ""
+            except Exception as error:
+                return math.nan, f"raised {type(error).__name__}: {error}"
             worst = max(worst, residual if math.isfinite(residual) else math.inf)
-    return worst
+    return worst, ""

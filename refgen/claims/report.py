@@ -87,7 +87,7 @@ class Report:
             lines.append("")
         s = self.to_json()["summary"]
         lines.append(
-            f"{_count(s['claims'], 'claim')}: {s['passed']} {_verb(s['passed'])}, "
+            f"{_count(s['claims'], 'claim')}: {s['passed']} hold, "
             f"{s['caught']} of {_count(s['wrong_forms'], 'wrong form')} caught"
         )
         return "\n".join(lines)
@@ -164,7 +164,3 @@ def _number(x: float) -> float | None:
 
 def _count(n: int, noun: str) -> str:
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
-
-
-def _verb(n: int) -> str:
-    return "holds" if n == 1 else "hold"
