@@ -31,12 +31,16 @@ FLOW_SLIDE = 'L0 "Normalizing Flow"'
 
 
 def _map(noise: Noise) -> tuple[float, float]:
-    size, sign = noise.at("map").uniform(2)
-    return float(noise.at("m").normal((1,))[0]), (0.4 + size) * (1.0 if sign < 0.5 else -1.0)
+    return float(noise.at("m").normal((1,))[0]), 0.4 + float(noise.at("size").uniform(1)[0])
 
 
 def _change_of_variables_1d(form: Form, noise: Noise) -> float:
-    m, s = _map(noise)
+    m, size = _map(noise)
+    rising, falling = (_density_gap(form, m, s, noise) for s in (size, -size))
+    return max(rising, falling)
+
+
+def _density_gap(form: Form, m: float, s: float, noise: Noise) -> float:
     x = m + 1.5 * noise.at("x").normal((6,))
 
     def inverse(x: Array) -> Array:
@@ -135,7 +139,7 @@ def _coupling_logdet(form: Form, noise: Noise) -> float:
 
 
 def _inv1x1_logdet(form: Form, noise: Noise) -> float:
-    w, (height, width) = noise.at("w").normal((3, 3)), 2 + noise.at("size").integers(3, (2,))
+    w, (height, width) = noise.at("w").normal((3, 3)), 3 + noise.at("size").integers(3, (2,))
     dense = np.kron(np.eye(int(height * width)), w)  # the image as one long vector
     return gap(form(w, int(height), int(width)), np.linalg.slogdet(dense)[1])
 

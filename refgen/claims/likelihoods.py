@@ -46,7 +46,8 @@ def _kl_same_var(form: Form, noise: Noise) -> float:
 
 
 def _reparam_sample(form: Form, noise: Noise) -> float:
-    n, (mu, logvar) = 20_000, noise.at("stats").normal((2,))
+    n, (shift, spread) = 20_000, noise.at("stats").uniform(2)
+    mu, logvar = 1.0 + shift, 0.5 + spread  # where mu + sigma noise is like nothing else
     z = form(np.full((n, 1), mu), np.full((n, 1), logvar), noise.at("draw").normal((n, 1)))
     var = math.exp(logvar)
     off_mean = (np.mean(z) - mu) / math.sqrt(var / n)
