@@ -1,6 +1,7 @@
 """The executable equations of the lectures, one module a family, and the misprints among them."""
 
 from refgen.claims import (
+    architecture,
     averages,
     ddim,
     diffusion,
@@ -12,6 +13,7 @@ from refgen.claims import (
     flows,
     gan,
     gan_dynamics,
+    imitation,
     inference,
     likelihoods,
     sampling,
@@ -42,6 +44,8 @@ CLAIMS: tuple[Claim, ...] = (
     *ddim.CLAIMS,
     *score.CLAIMS,
     *flows.CLAIMS,
+    *imitation.CLAIMS,
+    *architecture.CLAIMS,
 )
 ERRATA: tuple[Erratum, ...] = errata.ERRATA
 

@@ -1,0 +1,106 @@
+r"""Claims on learning from demonstrations: what likelihood makes of counts, of lines, of time.
+
+Sources    bishop2006-prml  sections 1.2.5 and 3.1
+
+Truths are complex steps of a log-likelihood, which must vanish at its maximum, and a chain of
+states walked step by step.
+"""
+
+import numpy as np
+
+from refgen import ops
+from refgen.check import complex_step
+from refgen.claims.claim import Claim, Form
+from refgen.claims.latent import gap
+from refgen.noise import Noise
+from refgen.typing import Array
+
+FAMILY = "imitation"
+ROUNDING = 1e-9
+SLIDE = 'L0 "Imitation Learning as Conditional Generation"'
+
+
+def _conditional_mle_counts(form: Form, noise: Noise) -> float:
+    counts = 1.0 + noise.integers(9, (3, 4))  # of each action x0 in each situation c
+    p = form(counts)
+
+    def likelihood(a: Array) -> Array:
+        return np.asarray(np.sum(counts * (a - np.log(np.sum(np.exp(a), axis=1, keepdims=True)))))
+
+    slopes = [complex_step(likelihood, [np.log(p)], [np.reshape(e, (3, 4))]) for e in np.eye(12)]
+    return max(float(np.max(np.abs(slopes))), gap(np.sum(p, axis=1), np.ones(3)))
+
+
+def _bc_gaussian_mle_is_ols(form: Form, noise: Noise) -> float:
+    states, gain = noise.at("states").normal((12, 2)), noise.at("gain").normal((2, 3))
+    actions = states @ gain + 0.5 * noise.at("actions").normal((12, 3))
+    best, logvar = form(states, actions), noise.at("logvar").normal((3,))
+
+    def nll(k: Array) -> Array:
+        return np.asarray(np.sum(ops.gaussian_nll_forward(actions, states @ k, logvar)[0]))
+
+    slopes = [complex_step(nll, [best], [np.reshape(e, (2, 3))]) for e in np.eye(6)]
+    return float(np.max(np.abs(slopes)))
+
+
+def _least_squares(states: Array, actions: Array) -> Array:
+    return np.asarray(np.linalg.lstsq(states, actions, rcond=None)[0])
+
+
+def _compounding_quadratic(form: Form, noise: Noise) -> float:
+    steps = 300 + int(noise.at("steps").integers(200, 1)[0])
+    error = (0.2 + float(noise.at("error").uniform(1)[0])) * 1e-2 / steps
+    on_course, cost = 1.0, 0.0
+    for _ in range(steps):
+        on_course *= 1.0 - error  # who has left what was demonstrated does not come back
+        cost += 1.0 - on_course
+    return abs(float(form(error, steps)) / cost - 1.0)
+
+
+CLAIMS: tuple[Claim, ...] = (
+    Claim(
+        id="il.conditional_mle_counts",
+        statement=r"\max_\theta\mathbb E_{\mathcal D}\log p_\theta(x_0\mid c):"
+        r"\quad p^*(x_0\mid c)=\frac{n(c,x_0)}{\sum_xn(c,x)}",
+        family=FAMILY,
+        sources=(SLIDE,),
+        right=lambda n: n / np.sum(n, axis=1, keepdims=True),
+        wrong={
+            "one policy for all c": lambda n: np.ones((3, 1)) * np.sum(n, axis=0) / np.sum(n),
+            "given x0": lambda n: n / np.sum(n, axis=0),
+            "the joint": lambda n: n / np.sum(n),
+        },
+        check=_conditional_mle_counts,
+        tolerance=ROUNDING,
+    ),
+    Claim(
+        id="il.bc_gaussian_mle_is_ols",
+        statement=r"\max_K\mathbb E_{(s,a)}\log\mathcal N(a;Ks,\mathrm{diag}\,\sigma^2)"
+        r"\equiv\min_K\sum\|a-Ks\|^2",
+        family=FAMILY,
+        sources=(SLIDE, 'L1 "[EXTRA] Gaussian\'s MLE = MSE"', "bishop2006-prml"),
+        right=_least_squares,
+        wrong={
+            "states from actions": lambda s, a: np.linalg.pinv(_least_squares(a, s)),
+            "one state at a time": lambda s, a: (s.T @ a) / np.sum(s * s, axis=0)[:, None],
+            "shrunk": lambda s, a: np.linalg.solve(s.T @ s + np.eye(2), s.T @ a),
+        },
+        check=_bc_gaussian_mle_is_ols,
+        tolerance=ROUNDING,
+    ),
+    Claim(
+        id="il.compounding_quadratic",
+        statement=r"\text{an error of rate }\varepsilon\text{ that is never mended costs }"
+        r"\sum_{t\le T}\bigl(1-(1-\varepsilon)^t\bigr)\approx\tfrac12\varepsilon T^2",
+        family=FAMILY,
+        sources=(SLIDE,),
+        right=lambda error, steps: 0.5 * error * steps**2,
+        wrong={
+            "linear in T": lambda error, steps: error * steps,
+            "no one half": lambda error, steps: error * steps**2,
+            "the error squared": lambda error, steps: 0.5 * (error * steps) ** 2,
+        },
+        check=_compounding_quadratic,
+        tolerance=0.01,  # 1/T + T error / 3 with T at least 300
+    ),
+)
