@@ -1,7 +1,7 @@
 """The pictures of the README: python -m benchmarks.pictures [layers] [samples].
 
 layers is drawn from the import graph in a second; samples trains the four systems on digits and
-on toys by their recipes first, which takes about twenty minutes on two cores.
+on toys by their recipes first, which takes about ten minutes on two cores.
 """
 
 import ast
