@@ -70,7 +70,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return terms.USAGE
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        terms.say(f"{name}: {where}{error.strerror or error}")
+        kept = "; what was saved before is whole: mend that, then --resume"
+        mend = kept if words[:1] == ["train"] else ""
+        terms.say(f"{name}: {where}{error.strerror or error}{mend}")
         return terms.USAGE
     except Exception as error:
         return _internal(name, error)

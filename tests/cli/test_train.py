@@ -10,6 +10,8 @@ import tomllib
 import numpy as np
 import pytest
 
+from refgen.cli import main
+
 TINY = ("--batch", 8, "--set", "hidden=8", "--backend", "numpy")
 
 
@@ -209,3 +211,15 @@ def test_without_pictures_training_goes_on_and_one_line_names_the_extra(
     drawn = refgen("sample", "r", "--out", "a.png")
     assert drawn.code == 3
     assert 'pip install "refgen[viz]"' in drawn.err
+
+
+def test_a_disk_that_fills_up_names_the_file_and_the_way_on(tmp_path, monkeypatch, capsys):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    assert main(["train", "vae", "--steps", "2", "--out", str(tmp_path / "run"), "--quiet"]) == 2
+    message = capsys.readouterr().err
+    assert "No space left on device" in message
+    assert str(tmp_path / "run") in message
+    assert "Traceback" not in message
