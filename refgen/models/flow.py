@@ -5,7 +5,7 @@ Sources    dinh2017-realnvp  eq. 4-8 and section 3.4
 
 Layer k keeps one part a of the features and moves the other part b; parts alternate:
 
-    (r, t) = network(a),   s = S tanh(r / S)                           (FL.1)
+    (t, r) = network(a),   s = S tanh(r / S)                           (FL.1)
     b ← b exp(s) + t,   logdet ← logdet + Σ s                          (FL.2)
 
 S bounds the log-scale, so that one layer stretches by at most e^S. The inverse walks the
@@ -15,7 +15,7 @@ layers backwards; a is unchanged, so s and t are computed as before:
 
 Adjoint. a is felt twice: it passes on unchanged, and it decided s and t.
 
-    dr = ds (1 − (s / S)²),   da ← da + networkᵀ(dr, dt)               (FL.4)
+    dr = ds (1 − (s / S)²),   da ← da + networkᵀ(dt, dr)               (FL.4)
 """
 
 from dataclasses import dataclass, field

@@ -3,7 +3,7 @@ r"""Sinusoidal embedding of a time: a clock with many hands, from fast to slow.
 Shapes     N batch, D even size of the embedding.   t, dt : (N,)    y, dy : (N, D)
 Sources    vaswani2017-attention  section 3.5;  ho2020-ddpm  appendix B
 
-    ω_i = P^(−i / (D/2)),   i = 0 .. D/2 − 1,   P the longest period over 2π      (SE.1)
+    ω_i = P^(−i / (D/2)),   i = 0 .. D/2 − 1:   from 1 down, towards 1/P          (SE.1)
     y = [sin(ω_0 t), ..., sin(ω_{D/2−1} t), cos(ω_0 t), ..., cos(ω_{D/2−1} t)]    (SE.2)
 
 Adjoint. Each hand turns at its own speed, and t moves all of them:
