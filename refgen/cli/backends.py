@@ -52,7 +52,9 @@ def choose(name: str) -> tuple["Ops", str]:
             terms.MISSING,
         )
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # or idle threads starve NumPy's BLAS
-    table = overlay(importlib.import_module(f"refgen_kernels.{BACKENDS[wanted]}"))
+    twin = importlib.import_module(f"refgen_kernels.{BACKENDS[wanted]}")
+    table = overlay(twin)
     run_by = which(table).values()
     twins = sum(module.startswith("refgen_kernels.") for module in run_by)
-    return table, f"{wanted}: {twins} of {len(run_by)} ops by kernels, the rest by the reference"
+    first = "" if twin.warm() else " (first use compiles each kernel, a second or two)"
+    return table, f"{wanted}: {twins} of {len(run_by)} ops by kernels, the rest by NumPy{first}"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from refgen_kernels import numba_cpu
 from refgen_kernels.numba_cpu import build
 
 ABLE = list(build.TARGETS)[list(build.TARGETS).index(build.TARGET) :]
@@ -187,3 +188,11 @@ def test_openmp_is_preferred(tmp_path):
         "normals((1, 2, 3, 4), 0, 100_000); print(numba.threading_layer())"
     )
     assert run(script, tmp_path).stdout.strip() == "omp"
+
+
+def test_a_cache_is_warm_once_something_has_been_compiled(tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "CACHE", tmp_path)
+    assert not numba_cpu.warm()
+    (tmp_path / "serial").mkdir()
+    (tmp_path / "serial" / "noise.nbi").write_bytes(b"")
+    assert numba_cpu.warm()

@@ -3,6 +3,7 @@
 Neither the instruction set nor the number of threads changes a bit of any result.
 """
 
+from refgen_kernels.numba_cpu import build
 from refgen_kernels.numba_cpu.adam import adam_ema_step
 from refgen_kernels.numba_cpu.gaussian import (
     reparameterize_forward,
@@ -38,3 +39,8 @@ __all__ = [
 def status() -> str:
     """Return "ok": whoever could import this can run it, on any CPU."""
     return "ok"
+
+
+def warm() -> bool:
+    """Whether kernels have been compiled before, for this target and these sources."""
+    return any(build.CACHE.rglob("*.nbi"))
