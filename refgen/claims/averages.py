@@ -23,14 +23,15 @@ STANDARD_ERRORS = 5.0
 
 
 def _linear_pca(form: Form, noise: Noise) -> float:
-    scales = np.array([8.0, 4.0, 2.0, 1.0, 0.5])
-    x = noise.at("x").normal((20, 5)) * scales + noise.at("mean").normal((5,))
+    # Singular values at least a third apart: every training converges.
+    scales = np.array([8.0, 4.0, 2.0, 1.0, 0.5]) * (0.8 + 0.4 * noise.at("scales").uniform(5))
+    left = np.linalg.qr(noise.at("points").normal((20, 5)))[0]
+    right = np.linalg.qr(noise.at("axes").normal((5, 5)))[0]
+    x = math.sqrt(20.0) * left * scales @ right
     worst = 0.0
     for k in (1, 2, 3):
         code = noise.at("start", k).normal((5, k))
-        for _ in range(
-            400
-        ):  # encode, decode by least squares, take the decoder's space: a training
+        for _ in range(80):  # encode, decode by least squares, take the decoder's space
             code = np.linalg.qr(x.T @ (x @ code))[0]
         decoder = np.linalg.lstsq(x @ code, x, rcond=None)[0]
         loss = np.sum((x - x @ code @ decoder) ** 2) / len(x)

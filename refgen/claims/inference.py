@@ -43,11 +43,11 @@ def _bayes(model: LinearGaussian, x: Array, z: Array) -> Array:
 
 def _elbo_jensen(form: Form, noise: Noise) -> float:
     c = latent.case(noise)
-    sharp = LinearGaussian(c.model.weight, c.model.bias, 0.03 * c.model.var)
+    sharp = LinearGaussian(c.model.weight, c.model.bias, 0.001 * c.model.var)
     c = c._replace(model=sharp)  # log p(x, z) exceeds log p(x) only where a posterior is narrow
     log_p, worst = latent.evidence(c.model, c.x), 0.0
     best = c.model.posterior(c.x)[0][0]
-    for scale in (0.01, 0.1, 1.0, 3.0):
+    for scale in (1e-6, 0.01, 0.1, 1.0, 3.0):
         for far in (0.0, 0.5, 2.0):
             q = c._replace(mean=best + far * c.mean, var=scale * c.var)
             worst = max(worst, form(q) - log_p)
