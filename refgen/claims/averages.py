@@ -67,7 +67,8 @@ def _discrete_nonneg(form: Form, noise: Noise) -> float:
     p, q, r, s = (a / np.sum(a) for a in (p, q, r, s))
     pinsker = 0.5 * float(np.sum(np.abs(p - q))) ** 2  # KL is at least this
     pairs = form(np.outer(p, r).ravel(), np.outer(q, s).ravel()) - form(p, q) - form(r, s)
-    return float(max(abs(form(p, p)), pinsker - form(p, q), abs(pairs)))
+    value = sum(a * math.log(a / b) for a, b in zip(p, q, strict=True))
+    return float(max(abs(form(p, q) - value), abs(form(p, p)), pinsker - form(p, q), abs(pairs)))
 
 
 def _cross_entropy(p: Array, q: Array) -> float:
@@ -127,6 +128,7 @@ CLAIMS: tuple[Claim, ...] = (
             "the ratio upside down": lambda p, q: _cross_entropy(p, p) - _cross_entropy(p, q),
             "averaged under Q": lambda p, q: _cross_entropy(q, q) - _cross_entropy(q, p),
             "entropy left out": _cross_entropy,
+            "in bits": lambda p, q: (_cross_entropy(p, q) - _cross_entropy(p, p)) / math.log(2),
             "absolute terms": lambda p, q: float(np.sum(p * np.abs(np.log(p / q)))),
         },
         check=_discrete_nonneg,

@@ -11,9 +11,12 @@ same expectation under signs ±1, each with probability ½, as under standard no
 import itertools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
+from refgen import tree
+from refgen.check.witness import complex_step
 from refgen.exact import LinearGaussianChain, Mixture
 from refgen.noise import Noise
 from refgen.processes import Schedule, constant, cosine, linear, quadratic
@@ -164,3 +167,18 @@ def gap(value: Array | float, truth: Array | float) -> float:
     """Return the largest difference, relative to the largest truth where that exceeds 1."""
     value, truth = np.asarray(value, dtype=np.float64), np.asarray(truth, dtype=np.float64)
     return float(np.max(np.abs(value - truth)) / max(1.0, float(np.max(np.abs(truth)))))
+
+
+def random_tree(like: Any, noise: Noise) -> Any:
+    """Return parameters of the same shapes, none of them 0 as some start."""
+    flat = tree.flatten(like)
+    return tree.unflatten({name: 0.5 * noise.at(name).normal(a.shape) for name, a in flat.items()})
+
+
+def slope_along(f: Callable[[Any], Array], params: Any, along: Any) -> float:
+    """Return the derivative of f, analytic in the parameters, along a tree of them."""
+
+    def of_step(step: Array) -> Array:
+        return f(tree.map(lambda p, v: p + step * v, params, along))
+
+    return float(complex_step(of_step, [np.zeros(())], [np.ones(())]))

@@ -14,7 +14,7 @@ import numpy as np
 from refgen.check.witness import order_of_convergence
 from refgen.claims import beds
 from refgen.claims.claim import Claim, Form
-from refgen.claims.sampling import ancestral_step, strided
+from refgen.claims.sampling import ancestral_step, jump_law, strided
 from refgen.exact import Gaussian
 from refgen.noise import Noise
 from refgen.ops.step import ddim_step_forward
@@ -128,6 +128,31 @@ def _order(form: Form, noise: Noise) -> float:
     return abs(order_of_convergence(counts, errors) - 1)
 
 
+def _last_step(form: Form, noise: Noise) -> float:
+    """Compare with the data that a prediction implies, whatever it is."""
+    schedule, x = beds.some_schedule(noise.at("schedule")), noise.at("x").normal(5)
+    noise_hat, keep = noise.at("noise_hat").normal(5), beds.kept(schedule, schedule.T)
+    found = form(lambda x, t: noise_hat, x, schedule, noise.at("sampler"), (schedule.T, 0))
+    return beds.gap(found, (x - math.sqrt(1 - keep) * noise_hat) / math.sqrt(keep))
+
+
+def _stochastic(eta: float) -> Form:
+    return lambda predict, x, s, noise, times: sample_ddim(
+        predict, x, s, noise, times=times, eta=eta
+    )
+
+
+def _added_noise(
+    predict: Predict, x: Array, schedule: Schedule, noise: Noise, times: Sequence[int]
+) -> Array:
+    """Return DDIM with the posterior's noise on top of what a deterministic step keeps."""
+    for t, s in pairwise(times):
+        now, after = float(schedule.alpha_bar[t]), float(schedule.alpha_bar[s])
+        sigma = math.sqrt((1 - after) / (1 - now) * (1 - now / after))
+        x = _ddim(x, predict(x, t), now, after) + sigma * noise.at("step", t).normal(x.shape)
+    return x
+
+
 def _sample(
     predict: Predict, x: Array, schedule: Schedule, noise: Noise, times: Sequence[int] | None
 ) -> Array:
@@ -219,5 +244,40 @@ CLAIMS = (
         {"α_t of a single step": strided, "no root on 1 − ᾱ": _walk(_no_root)},
         _order,
         0.15,
+    ),
+    Claim(
+        "ddim.last_step_is_x0hat",
+        r"\bar\alpha_0 = 1 \Rightarrow x_0 = \frac{x_t - \sqrt{1 - \bar\alpha_t}\,"
+        r"\epsilon_\theta}{\sqrt{\bar\alpha_t}} \text{ in the last step}",
+        FAMILY,
+        ('L4 "Denoising Diffusion Implicit Models"', "song2021-ddim"),
+        _sample,
+        {
+            "ended at t = 1": lambda predict, x, s, noise, times: _walk(_ddim)(
+                predict, x, s, noise, (s.T, 1)
+            ),
+            "the old level of noise": _walk(_same_spread),
+            "the noise added": lambda predict, x, s, noise, times: _sample(
+                lambda x, t: -predict(x, t), x, s, noise, times
+            ),
+        },
+        _last_step,
+        ROUNDING,
+    ),
+    Claim(
+        "ddim.eta1_is_ancestral",
+        r"\sigma^2 = \frac{1 - \bar\alpha_s}{1 - \bar\alpha_t}\Bigl(1 - \frac{\bar\alpha_t}"
+        r"{\bar\alpha_s}\Bigr): \quad \sqrt{\bar\alpha_s}\,\hat x_0 + \sqrt{1 - \bar\alpha_s - "
+        r"\sigma^2}\,\epsilon_\theta + \sigma z \sim q(x_s \mid x_t, \hat x_0)",
+        FAMILY,
+        ("song2021-ddim",),
+        _stochastic(1.0),
+        {
+            "no noise": _stochastic(0.0),
+            "half of σ": _stochastic(0.5),
+            "the old share not made smaller": _added_noise,
+        },
+        jump_law,
+        ROUNDING,
     ),
 )

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from refgen import tree
-from refgen.check.witness import complex_step
 from refgen.claims import beds
 from refgen.claims.claim import Claim, Form
 from refgen.exact import LinearGaussianChain
@@ -84,28 +83,18 @@ def loss_gradient(form: Form, noise: Noise) -> float:
     schedule = beds.some_schedule(noise.at("schedule"))
     model = TimeMLP(2, hidden=6, blocks=1, embedding=4)
     start = model.init(noise.at("init"))
-    params, along = (_random(start, noise.at(name)) for name in ("params", "along"))
+    params, along = (beds.random_tree(start, noise.at(name)) for name in ("params", "along"))
     data, worst = noise.at("data").normal((5, 2)), 0.0
     for weight in WEIGHTS:
         objective, where = NoisePrediction(model, schedule, weight), noise.at("draws", weight)
-        of_step = partial(_loss_along, objective, params, along, data, where)
-        truth = float(complex_step(of_step, [np.zeros(())], [np.ones(())]))
+        truth = beds.slope_along(partial(_mean_loss, objective, data, where), params, along)
         found = tree.dot(form(objective, params, data, where), along)
         worst = max(worst, abs(found - truth) / abs(truth))
     return worst
 
 
-def _random(like: Any, noise: Noise) -> Any:
-    flat = tree.flatten(like)
-    return tree.unflatten({name: 0.5 * noise.at(name).normal(a.shape) for name, a in flat.items()})
-
-
-def _loss_along(
-    objective: NoisePrediction, params: Any, along: Any, data: Array, where: Noise, step: Array
-) -> Array:
-    moved = tree.map(lambda p, v: p + step * v, params, along)
-    mean: Array = np.asarray(np.mean(objective.forward(moved, data, where)[0]["loss"]))
-    return mean
+def _mean_loss(objective: NoisePrediction, data: Array, where: Noise, params: Any) -> Array:
+    return np.asarray(np.mean(objective.forward(params, data, where)[0]["loss"]))
 
 
 def _gradient(objective: NoisePrediction, params: Any, data: Array, where: Noise) -> Any:

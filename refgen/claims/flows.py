@@ -75,7 +75,7 @@ def _inverse_function(form: Form, noise: Noise) -> float:
 # Couplings
 
 
-def _flow(noise: Noise) -> tuple[CouplingFlow, Any, Array]:
+def some_flow(noise: Noise) -> tuple[CouplingFlow, Any, Array]:
     """Return a flow with weights that are not its first, and three points."""
     flow = CouplingFlow(dim=4, layers=4, hidden=5, depth=1)
     first = flow.init(noise.at("init"))
@@ -85,7 +85,7 @@ def _flow(noise: Noise) -> tuple[CouplingFlow, Any, Array]:
 
 
 def _composition_logdet(form: Form, noise: Noise) -> float:
-    flow, params, x = _flow(noise)
+    flow, params, x = some_flow(noise)
     truth = []
     for point in x:
         z = flow.forward(params, point[None])[0][0]
@@ -103,7 +103,7 @@ def _log_density(flow: CouplingFlow, params: Any, x: Array, times: float = 1.0) 
 
 
 def _flow_inverse(form: Form, noise: Noise) -> float:
-    flow, params, x = _flow(noise)
+    flow, params, x = some_flow(noise)
     return gap(form(flow, params, flow.forward(params, x)[0]), x)
 
 

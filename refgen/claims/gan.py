@@ -121,7 +121,13 @@ def _nonsat_grad(form: Form, noise: Noise) -> float:
 
 def _real_label_bce(form: Form, noise: Noise) -> float:
     a = 2 * noise.normal((6, 1))
-    return gap(form(a), -log_real(a)[:, 0])
+    loss, _ = ops.nonsaturating_loss_forward(a[:, 0])
+    return max(gap(form(a), loss), gap(form(a), -log_real(a)[:, 0]))
+
+
+def _zero_sum(form: Form, noise: Noise) -> float:
+    a = 2 * noise.normal((6,))
+    return gap(form(a), log_fake(a))
 
 
 def _minimax(a: Array) -> Array:
@@ -219,6 +225,20 @@ CLAIMS: tuple[Claim, ...] = (
             "an undecided label": lambda a: _bce(0.5, a),
         },
         check=_real_label_bce,
+        tolerance=ROUNDING,
+    ),
+    Claim(
+        id="gan.zero_sum",
+        statement=r"L_G=\log(1-D(G(z)))\text{: what the discriminator gains, the generator loses}",
+        family=FAMILY,
+        sources=(GAME, PAPER),
+        right=lambda a: ops.minimax_loss_forward(a)[0],
+        wrong={
+            "the non-saturating loss": lambda a: ops.nonsaturating_loss_forward(a)[0],
+            "the sign": lambda a: -ops.minimax_loss_forward(a)[0],
+            "log D": lambda a: -ops.nonsaturating_loss_forward(a)[0],
+        },
+        check=_zero_sum,
         tolerance=ROUNDING,
     ),
     Claim(
