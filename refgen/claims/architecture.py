@@ -9,7 +9,7 @@ import numpy as np
 
 from refgen import ops
 from refgen.claims.claim import Claim, Form
-from refgen.claims.latent import gap
+from refgen.claims.residual import gap
 from refgen.noise import Noise
 from refgen.typing import Array
 

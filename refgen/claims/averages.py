@@ -13,7 +13,7 @@ import numpy as np
 from refgen import ops
 from refgen.check import complex_step
 from refgen.claims.claim import Claim, Form
-from refgen.claims.latent import gap
+from refgen.claims.residual import gap, largest
 from refgen.noise import Noise
 from refgen.typing import Array
 
@@ -35,7 +35,7 @@ def _linear_pca(form: Form, noise: Noise) -> float:
             code = np.linalg.qr(x.T @ (x @ code))[0]
         decoder = np.linalg.lstsq(x @ code, x, rcond=None)[0]
         loss = np.sum((x - x @ code @ decoder) ** 2) / len(x)
-        worst = max(worst, gap(form(x, k), loss))
+        worst = largest(worst, gap(form(x, k), loss))
     return worst
 
 
@@ -68,7 +68,7 @@ def _discrete_nonneg(form: Form, noise: Noise) -> float:
     pinsker = 0.5 * float(np.sum(np.abs(p - q))) ** 2  # KL is at least this
     pairs = form(np.outer(p, r).ravel(), np.outer(q, s).ravel()) - form(p, q) - form(r, s)
     value = sum(a * math.log(a / b) for a, b in zip(p, q, strict=True))
-    return float(max(abs(form(p, q) - value), abs(form(p, p)), pinsker - form(p, q), abs(pairs)))
+    return largest(abs(form(p, q) - value), abs(form(p, p)), pinsker - form(p, q), abs(pairs))
 
 
 def _cross_entropy(p: Array, q: Array) -> float:

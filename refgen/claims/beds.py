@@ -163,12 +163,6 @@ def bound_by_paths(chain: LinearGaussianChain, x0: Array) -> Array:
     return bound
 
 
-def gap(value: Array | float, truth: Array | float) -> float:
-    """Return the largest difference, relative to the largest truth where that exceeds 1."""
-    value, truth = np.asarray(value, dtype=np.float64), np.asarray(truth, dtype=np.float64)
-    return float(np.max(np.abs(value - truth)) / max(1.0, float(np.max(np.abs(truth)))))
-
-
 def random_tree(like: Any, noise: Noise) -> Any:
     """Return parameters of the same shapes, none of them 0 as some start."""
     flat = tree.flatten(like)

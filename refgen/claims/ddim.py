@@ -14,6 +14,7 @@ import numpy as np
 from refgen.check.witness import order_of_convergence
 from refgen.claims import beds
 from refgen.claims.claim import Claim, Form
+from refgen.claims.residual import gap, largest
 from refgen.claims.sampling import ancestral_step, jump_law, strided
 from refgen.exact import Gaussian
 from refgen.noise import Noise
@@ -70,12 +71,12 @@ def _marginals(form: Form, noise: Noise) -> float:
         x = form(x, noise_from_data(x, np.array(x0), levels[t]), levels[t], levels[t - 1])
         mean, var = float(x[0]), float(x[1] - x[0]) ** 2
         true_var = float(np.sum(matrix[t - 1, 1:] ** 2))
-        worst = max(worst, abs(mean - matrix[t - 1, 0] * x0), abs(var - true_var))
+        worst = largest(worst, abs(mean - matrix[t - 1, 0] * x0), abs(var - true_var))
     return worst
 
 
 def _jumps_compose(form: Form, noise: Noise) -> float:
-    """Compare three jumps with one, by the same form: no truth but that they agree."""
+    """Compare three jumps, and one, with the level they lead to along the noise of x and x_0."""
     schedule = beds.some_schedule(noise.at("schedule"), 8)
     keep = [beds.kept(schedule, t) for t in range(schedule.T + 1)]
     x0, x = noise.at("points").normal((2, 5))
@@ -83,7 +84,10 @@ def _jumps_compose(form: Form, noise: Noise) -> float:
     many = x
     for t, s in pairwise(times):
         many = form(many, x0, keep[t], keep[s])
-    return beds.gap(many, form(x, x0, keep[times[0]], keep[times[-1]]))
+    first, last = keep[times[0]], keep[times[-1]]
+    draw = (x - math.sqrt(first) * x0) / math.sqrt(1 - first)
+    truth = math.sqrt(last) * x0 + math.sqrt(1 - last) * draw
+    return largest(gap(many, truth), gap(form(x, x0, first, last), truth))
 
 
 def _fixed_data(step: Form) -> Form:
@@ -101,7 +105,7 @@ def _euler(form: Form, noise: Noise) -> float:
     x, noise_hat = noise.at("points").normal((2, 5))
     sigma, sigma_next = (math.sqrt(1 / keep - 1) for keep in (now, after))
     scaled = x / math.sqrt(now) + (sigma_next - sigma) * noise_hat
-    return beds.gap(form(x, noise_hat, now, after), math.sqrt(after) * scaled)
+    return gap(form(x, noise_hat, now, after), math.sqrt(after) * scaled)
 
 
 def _flow(x: Array, keep: float, mean: float, var: float) -> Array:
@@ -114,7 +118,7 @@ def _exact_map(form: Form, noise: Noise) -> float:
     mean, var = beds.between(noise.at("mean"), -1.0, 1.0), beds.between(noise.at("var"), 0.3, 2.0)
     schedule, x = linear(1000), np.linspace(-2.0, 2.0, 5)
     found = form(_predictor(schedule, mean, var), x, schedule, noise.at("sampler"), None)
-    return beds.gap(found, _flow(x, float(schedule.alpha_bar[-1]), mean, var))
+    return gap(found, _flow(x, float(schedule.alpha_bar[-1]), mean, var))
 
 
 def _order(form: Form, noise: Noise) -> float:
@@ -124,7 +128,7 @@ def _order(form: Form, noise: Noise) -> float:
     predict, errors, counts = _predictor(schedule, mean, var), [], (32, 64, 128, 256)
     for count in counts:
         found = form(predict, x, schedule, noise.at("sampler"), stride(schedule.T, count))
-        errors.append(beds.gap(found, _flow(x, float(schedule.alpha_bar[-1]), mean, var)))
+        errors.append(gap(found, _flow(x, float(schedule.alpha_bar[-1]), mean, var)))
     return abs(order_of_convergence(counts, errors) - 1)
 
 
@@ -133,7 +137,7 @@ def _last_step(form: Form, noise: Noise) -> float:
     schedule, x = beds.some_schedule(noise.at("schedule")), noise.at("x").normal(5)
     noise_hat, keep = noise.at("noise_hat").normal(5), beds.kept(schedule, schedule.T)
     found = form(lambda x, t: noise_hat, x, schedule, noise.at("sampler"), (schedule.T, 0))
-    return beds.gap(found, (x - math.sqrt(1 - keep) * noise_hat) / math.sqrt(keep))
+    return gap(found, (x - math.sqrt(1 - keep) * noise_hat) / math.sqrt(keep))
 
 
 def _stochastic(eta: float) -> Form:

@@ -15,6 +15,7 @@ import numpy as np
 from refgen import tree
 from refgen.claims import beds
 from refgen.claims.claim import Claim, Form
+from refgen.claims.residual import gap, largest
 from refgen.exact import LinearGaussianChain
 from refgen.models import TimeMLP
 from refgen.noise import Noise
@@ -28,7 +29,7 @@ ROUNDING = 1e-9
 def is_minus_elbo(form: Form, noise: Noise) -> float:
     """Compare a decomposition of −ELBO with the definition."""
     chain, x0 = beds.some_chain(noise.at("chain")), noise.at("x0").normal(3)
-    return beds.gap(form(chain, x0), -beds.bound_by_paths(chain, x0))
+    return gap(form(chain, x0), -beds.bound_by_paths(chain, x0))
 
 
 def _three_terms(
@@ -69,7 +70,7 @@ def is_tight_bound(form: Form, noise: Noise) -> float:
     chain, x0 = beds.some_chain(noise.at("chain")), noise.at("x0").normal(3)
     excess = float(np.max(form(chain, x0) - chain.log_density(x0)))
     exact = LinearGaussianChain.reverse(chain.schedule, 0.0, 1.0)
-    return max(0.0, excess, beds.gap(form(exact, x0), beds.log_normal(x0, 0.0, 1.0)))
+    return largest(0.0, excess, gap(form(exact, x0), beds.log_normal(x0, 0.0, 1.0)))
 
 
 def _no_entropy(chain: LinearGaussianChain, x0: Array) -> Array:
@@ -89,7 +90,7 @@ def loss_gradient(form: Form, noise: Noise) -> float:
         objective, where = NoisePrediction(model, schedule, weight), noise.at("draws", weight)
         truth = beds.slope_along(partial(_mean_loss, objective, data, where), params, along)
         found = tree.dot(form(objective, params, data, where), along)
-        worst = max(worst, abs(found - truth) / abs(truth))
+        worst = largest(worst, abs(found - truth) / abs(truth))
     return worst
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from refgen.claims import beds
 from refgen.claims.claim import Claim, Form
 from refgen.claims.diffusion import coefficients
+from refgen.claims.residual import gap, largest
 from refgen.exact import Gaussian
 from refgen.noise import Noise
 from refgen.processes import Schedule
@@ -30,7 +31,7 @@ def _posterior_bayes(form: Form, noise: Noise) -> float:
     log_q = beds.log_normal(xt, math.sqrt(1 - schedule.beta[t]) * x, schedule.beta[t])
     log_q = log_q + beds.log_normal(x, math.sqrt(before) * x0, 1 - before)
     log_q = log_q - beds.log_normal(xt, math.sqrt(now) * x0, 1 - now)
-    return beds.gap(form(schedule, t, x, xt, x0), log_q)
+    return gap(form(schedule, t, x, xt, x0), log_q)
 
 
 def _posterior_density(schedule: Schedule, t: int, x: Array, xt: float, x0: float) -> Array:
@@ -57,7 +58,7 @@ def _posterior_var(form: Form, noise: Noise) -> float:
     schedule = beds.some_schedule(noise)
     times = range(2, schedule.T + 1)
     truth = np.array([beds.posterior(schedule, t)[2] for t in times])
-    return beds.gap(np.array([form(schedule, t) for t in times]) / truth, np.ones(len(times)))
+    return gap(np.array([form(schedule, t) for t in times]) / truth, np.ones(len(times)))
 
 
 def _posterior_mean(form: Form, noise: Noise) -> float:
@@ -66,7 +67,7 @@ def _posterior_mean(form: Form, noise: Noise) -> float:
     for t in range(2, schedule.T + 1):
         p, q, _ = beds.posterior(schedule, t)
         a, b = coefficients(lambda x, data, t=t: form(schedule, t, x, data))
-        worst = max(worst, abs(a - p), abs(b - q))
+        worst = largest(worst, abs(a - p), abs(b - q))
     return worst
 
 
@@ -78,7 +79,7 @@ def _posterior_mean_eps(form: Form, noise: Noise) -> float:
         signal, spread = math.sqrt(beds.kept(schedule, t)), math.sqrt(1 - beds.kept(schedule, t))
         x0, draw = noise.at("point", t).normal((2, 1, 1))
         x = signal * x0 + spread * draw
-        worst = max(worst, beds.gap(form(schedule, t, x, draw), p * x + q * x0))
+        worst = largest(worst, gap(form(schedule, t, x, draw), p * x + q * x0))
     return worst
 
 
@@ -88,7 +89,7 @@ def _eps_from_x0(form: Form, noise: Noise) -> float:
         x0, draw = noise.at("point", t).normal((2, 3))
         keep = beds.kept(schedule, t)
         x = math.sqrt(keep) * x0 + math.sqrt(1 - keep) * draw
-        worst = max(worst, beds.gap(form(schedule, t, x, x0), draw))
+        worst = largest(worst, gap(form(schedule, t, x, x0), draw))
     return worst
 
 

@@ -7,8 +7,10 @@ import math
 
 import numpy as np
 
+from refgen.check import complex_step
 from refgen.claims import beds
 from refgen.claims.claim import Claim, Form
+from refgen.claims.residual import gap, largest
 from refgen.exact import Mixture
 from refgen.noise import Noise
 from refgen.objectives.ddpm import loss_weights
@@ -32,7 +34,7 @@ def _reverse_bayes(form: Form, noise: Noise) -> float:
     gain = math.sqrt(1 - beta) * v / total
     mean = m + gain * (xt - math.sqrt(1 - beta) * m)
     density = np.exp(beds.log_normal(x[:, None], mean, beta * v / total)) @ share / np.sum(share)
-    return beds.gap(np.exp(form(world, schedule, t, x, xt)), density)
+    return gap(np.exp(form(world, schedule, t, x, xt)), density)
 
 
 def _log_marginal(world: Mixture, schedule: Schedule, t: int, x: Array | float) -> Array:
@@ -92,8 +94,8 @@ def _var_bounds(form: Form, noise: Noise) -> float:
             cov = beds.walk_cov(schedule.beta, float(var))
             reverse = beds.regression(cov, t - 1, [t])[1]
             below, above = lower[t] - reverse, reverse - upper[t]
-            slack = max(0.0, -below if var == 0.0 else 0.0, -above if var == 1.0 else 0.0)
-            worst = max(worst, float(max(below, above, slack) / schedule.beta[t]))
+            slack = largest(0.0, -below if var == 0.0 else 0.0, -above if var == 1.0 else 0.0)
+            worst = largest(worst, largest(below, above, slack) / schedule.beta[t])
     return worst
 
 
@@ -107,7 +109,7 @@ def _cond_mean(form: Form, noise: Noise) -> float:
     data = np.repeat(grid, len(draws))
     error = form(world, x[:, None], math.sqrt(keep), math.sqrt(1 - keep))[:, 0] - data
     tests = (np.ones_like(x), x, x * x, np.sin(2 * x))
-    return max(abs(float(np.sum(weights * error * h))) for h in tests)
+    return largest(*(abs(float(np.sum(weights * error * h))) for h in tests))
 
 
 def _likeliest(world: Mixture, x: Array, a: float, b: float) -> Array:
@@ -116,9 +118,19 @@ def _likeliest(world: Mixture, x: Array, a: float, b: float) -> Array:
 
 
 def _same_optimum(form: Form, noise: Noise) -> float:
+    """Return the largest slope, in the factors c_t, of either loss of a prediction c_t x_t."""
     schedule, var = beds.some_schedule(noise), beds.between(noise.at("var"), 0.2, 3.0)
-    simple, weighted = (loss_weights(schedule, w) for w in ("simple", "elbo"))
-    return beds.gap(form(schedule, var, weighted), form(schedule, var, simple))
+    spread = np.sqrt(np.sum(beds.walk_matrix(schedule.beta)[1:, 1:] ** 2, axis=1))
+    square, worst = np.diag(beds.walk_cov(schedule.beta, var))[1:], 0.0
+    for kind in ("simple", "elbo"):
+        weights = loss_weights(schedule, kind)
+        slope = complex_step(
+            lambda c, w=weights[1:]: w * (1 - 2 * c * spread + c * c * square),
+            [form(schedule, var, weights)],
+            [np.ones(schedule.T)],
+        )
+        worst = largest(worst, np.max(np.abs(slope) / (weights[1:] * spread)))
+    return worst
 
 
 def _moments(schedule: Schedule, var: float) -> tuple[Array, Array]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from refgen.claims import beds
 from refgen.claims.claim import Claim, Form
+from refgen.claims.residual import gap
 from refgen.noise import Noise
 from refgen.objectives.ddpm import loss_weights
 from refgen.processes import Schedule
@@ -30,7 +31,7 @@ def mean_weight(form: Form, noise: Noise) -> float:
     var = posterior_var * beds.between(noise.at("var"), 1.3, 2.5)
     apart = math.sqrt(var) * noise.at("apart").normal(d)
     truth = sum(beds.kl(float(gap), posterior_var, 0.0, var) for gap in apart)
-    return beds.gap(form(schedule, t, apart, var), truth)
+    return gap(form(schedule, t, apart, var), truth)
 
 
 def _mean_term(

@@ -15,6 +15,7 @@ from refgen.claims import beds
 from refgen.claims.claim import Erratum, Form
 from refgen.claims.diffusion_bound import consistency, is_minus_elbo
 from refgen.claims.diffusion_weights import mean_weight, step_weight, term_weight
+from refgen.claims.residual import gap, largest
 from refgen.claims.sampling import (
     ancestral_step,
     follows_gaussian,
@@ -36,7 +37,7 @@ def _between_log_p(form: Form, noise: Noise) -> float:
     """Return by how much form(−log p, −ELBO) = (smaller, larger) is out of order."""
     chain, x0 = beds.some_chain(noise.at("chain")), noise.at("x0").normal(3)
     smaller, larger = form(-chain.log_density(x0), -beds.bound_by_paths(chain, x0))
-    return max(0.0, float(np.max(smaller - larger)))
+    return largest(0.0, float(np.max(smaller - larger)))
 
 
 def _posterior_exponent(form: Form, noise: Noise) -> float:
@@ -78,7 +79,7 @@ def _moments_of_x(form: Form, noise: Noise) -> float:
     for t in range(1, schedule.T + 1):
         mean, var = form(schedule, t, x0)
         true_var = float(np.sum(matrix[t, 1:] ** 2))
-        worst = max(worst, abs(mean - matrix[t, 0] * x0), abs(var - true_var))
+        worst = largest(worst, abs(mean - matrix[t, 0] * x0), abs(var - true_var))
     return worst
 
 
@@ -89,7 +90,7 @@ def _alternating(form: Form, noise: Noise) -> float:
     for _ in range(2000):
         x = x - rate * y
         y = y + rate * x
-    return beds.gap(found, np.array([x, y]))
+    return gap(found, np.array([x, y]))
 
 
 def _finite_weights(form: Form, noise: Noise) -> float:
@@ -116,7 +117,7 @@ def _kept_from_zero(form: Form, noise: Noise) -> float:
     """Return how far ᾱ moved by more than ε in keeping it from 0: form(T, ε) is ᾱ."""
     T, least = beds.integer(noise, 300, 1000), 1e-3
     moved = np.abs(form(T, least) - np.cos(0.5 * math.pi * np.arange(T + 1) / T) ** 2)
-    return max(0.0, float(np.max(moved)) - least)
+    return largest(0.0, float(np.max(moved)) - least)
 
 
 def _clipped_alpha(T: int, least: float) -> Array:

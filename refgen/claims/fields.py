@@ -13,6 +13,7 @@ import numpy as np
 from refgen.check import central_difference
 from refgen.claims import beds
 from refgen.claims.claim import Claim, Form
+from refgen.claims.residual import gap, largest
 from refgen.exact import Mixture
 from refgen.noise import Noise
 from refgen.processes.parametrization import score_from_noise
@@ -43,7 +44,7 @@ def _smoothed(form: Form, noise: Noise) -> float:
     world, sigma = beds.some_mixture(noise.at("world")), beds.between(noise.at("sigma"), 0.2, 0.8)
     grid, weight = beds.data_line(world)
     density = np.exp(beds.log_normal(POINTS[:, None], grid, sigma**2)) @ weight
-    return beds.gap(np.exp(form(world, POINTS[:, None], sigma)), density)
+    return gap(np.exp(form(world, POINTS[:, None], sigma)), density)
 
 
 def _widened(world: Mixture, x: Array, by: float) -> Array:
@@ -64,7 +65,7 @@ def _dsm_equivalence(form: Form, noise: Noise) -> float:
 
     a, b = noise.at("theta").normal(2)
     gaps = [difference(s) for s in (0 * x, a * x, -x + b, np.sin(2 * x))]
-    return (max(gaps) - min(gaps)) / abs(float(np.mean(gaps)))
+    return (largest(*gaps) - min(gaps)) / abs(float(np.mean(gaps)))
 
 
 def _turned(world: Mixture, x: Array, sigma: float) -> Array:

@@ -16,7 +16,8 @@ from scipy.special import ndtr
 from refgen import ops, tree
 from refgen.check import central_difference, complex_step, jacobian
 from refgen.claims.claim import Claim, Form
-from refgen.claims.latent import LOG_2PI, gap
+from refgen.claims.latent import LOG_2PI
+from refgen.claims.residual import gap, largest
 from refgen.models import CouplingFlow
 from refgen.noise import Noise
 from refgen.objectives import NegativeLogLikelihood
@@ -37,7 +38,7 @@ def _map(noise: Noise) -> tuple[float, float]:
 def _change_of_variables_1d(form: Form, noise: Noise) -> float:
     m, size = _map(noise)
     rising, falling = (_density_gap(form, m, s, noise) for s in (size, -size))
-    return max(rising, falling)
+    return largest(rising, falling)
 
 
 def _density_gap(form: Form, m: float, s: float, noise: Noise) -> float:

@@ -13,7 +13,7 @@ import numpy as np
 from refgen import ops
 from refgen.check import complex_step
 from refgen.claims.claim import Claim, Form
-from refgen.claims.latent import gap
+from refgen.claims.residual import gap, largest
 from refgen.noise import Noise
 from refgen.typing import Array
 
@@ -99,7 +99,7 @@ def slope(f: Form, a: Array) -> Array:
 def _disc_grad(form: Form, noise: Noise) -> float:
     real, fake = 2 * noise.at("real").normal((6,)), 2 * noise.at("fake").normal((6,))
     dreal, dfake = form(real, fake)
-    return max(gap(dreal, slope(log_real, real)), gap(dfake, slope(log_fake, fake)))
+    return largest(gap(dreal, slope(log_real, real)), gap(dfake, slope(log_fake, fake)))
 
 
 def _ascent(real: Array, fake: Array) -> tuple[Array, Array]:
@@ -122,7 +122,7 @@ def _nonsat_grad(form: Form, noise: Noise) -> float:
 def _real_label_bce(form: Form, noise: Noise) -> float:
     a = 2 * noise.normal((6, 1))
     loss, _ = ops.nonsaturating_loss_forward(a[:, 0])
-    return max(gap(form(a), loss), gap(form(a), -log_real(a)[:, 0]))
+    return largest(gap(form(a), loss), gap(form(a), -log_real(a)[:, 0]))
 
 
 def _zero_sum(form: Form, noise: Noise) -> float:

@@ -14,7 +14,7 @@ from refgen import ops
 from refgen.check import complex_step
 from refgen.claims.claim import Claim, Form
 from refgen.claims.gan import FAMILY, GAME, log_fake, log_real, slope
-from refgen.claims.latent import gap
+from refgen.claims.residual import gap, largest
 from refgen.noise import Noise
 from refgen.typing import Array
 
@@ -48,7 +48,7 @@ def _same_fixed_point(form: Form, noise: Noise) -> float:
     near = -psi * (form(theta * psi) - slope(log_fake, theta * psi)) / h
     theta, psi = direction
     away = -psi * (form(theta * psi) - slope(lambda a: -log_real(a), theta * psi))
-    return float(max(np.max(np.abs(near)), np.max(np.abs(away))))
+    return largest(np.max(np.abs(near)), np.max(np.abs(away)))
 
 
 # Steps on x y

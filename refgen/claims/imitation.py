@@ -11,7 +11,7 @@ import numpy as np
 from refgen import ops
 from refgen.check import complex_step
 from refgen.claims.claim import Claim, Form
-from refgen.claims.latent import gap
+from refgen.claims.residual import gap, largest
 from refgen.noise import Noise
 from refgen.typing import Array
 
@@ -28,7 +28,7 @@ def _conditional_mle_counts(form: Form, noise: Noise) -> float:
         return np.asarray(np.sum(counts * (a - np.log(np.sum(np.exp(a), axis=1, keepdims=True)))))
 
     slopes = [complex_step(likelihood, [np.log(p)], [np.reshape(e, (3, 4))]) for e in np.eye(12)]
-    return max(float(np.max(np.abs(slopes))), gap(np.sum(p, axis=1), np.ones(3)))
+    return largest(float(np.max(np.abs(slopes))), gap(np.sum(p, axis=1), np.ones(3)))
 
 
 def _bc_gaussian_mle_is_ols(form: Form, noise: Noise) -> float:

@@ -13,6 +13,7 @@ from refgen import ops
 from refgen.check import central_difference
 from refgen.claims import latent
 from refgen.claims.claim import Claim, Form
+from refgen.claims.residual import gap, largest
 from refgen.exact import Gaussian, LinearGaussian
 from refgen.noise import Noise
 from refgen.typing import Array
@@ -23,13 +24,13 @@ ROUNDING = 1e-9
 
 def _marginal_integral(form: Form, noise: Noise) -> float:
     c = latent.case(noise)
-    return latent.gap(form(c.model, c.x), latent.evidence(c.model, c.x))
+    return gap(form(c.model, c.x), latent.evidence(c.model, c.x))
 
 
 def _bayes_evidence(form: Form, noise: Noise) -> float:
     c = latent.case(noise)
     z = noise.at("z").normal((9, 2))  # the same number, whichever z is asked
-    return latent.gap(form(c.model, np.repeat(c.x, 9, axis=0), z), latent.evidence(c.model, c.x))
+    return gap(form(c.model, np.repeat(c.x, 9, axis=0), z), latent.evidence(c.model, c.x))
 
 
 def _log_posterior(model: LinearGaussian, x: Array, z: Array, cov: Array) -> Array:
@@ -50,7 +51,7 @@ def _elbo_jensen(form: Form, noise: Noise) -> float:
     for scale in (1e-6, 0.01, 0.1, 1.0, 3.0):
         for far in (0.0, 0.5, 2.0):
             q = c._replace(mean=best + far * c.mean, var=scale * c.var)
-            worst = max(worst, form(q) - log_p)
+            worst = largest(worst, form(q) - log_p)
     return worst
 
 
@@ -71,7 +72,7 @@ def _gap_is_kl(form: Form, noise: Noise) -> float:
     c = latent.case(noise)
     mean, cov = c.model.posterior(c.x)
     missing = latent.evidence(c.model, c.x) - latent.bound(c)
-    return latent.gap(form(Gaussian(c.mean, c.cov), Gaussian(mean[0], cov)), missing)
+    return gap(form(Gaussian(c.mean, c.cov), Gaussian(mean[0], cov)), missing)
 
 
 def _elbo_max_is_posterior(form: Form, noise: Noise) -> float:
@@ -85,7 +86,7 @@ def _elbo_max_is_posterior(form: Form, noise: Noise) -> float:
         [direction, cov @ (spread + spread.T) @ cov],
     ).value
     value = c.model.elbo(c.x, mean, cov)
-    return max(latent.gap(value, latent.evidence(c.model, c.x)), float(np.abs(slope[0])))
+    return largest(gap(value, latent.evidence(c.model, c.x)), float(np.abs(slope[0])))
 
 
 def _least_squares(model: LinearGaussian, x: Array) -> tuple[Array, Array]:

@@ -8,7 +8,7 @@ forms of exact/ but the model's numbers.
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,12 +17,6 @@ from refgen.noise import Noise
 from refgen.typing import Array
 
 LOG_2PI = math.log(2 * math.pi)
-
-
-def gap(value: Any, truth: Any) -> float:
-    """Return the largest difference, relative to the largest truth where that exceeds 1."""
-    value, truth = np.asarray(value), np.asarray(truth)
-    return float(np.max(np.abs(value - truth)) / max(1.0, float(np.max(np.abs(truth)))))
 
 
 class Case(NamedTuple):

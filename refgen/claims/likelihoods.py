@@ -15,6 +15,7 @@ from refgen import ops
 from refgen.check import complex_step
 from refgen.claims import latent
 from refgen.claims.claim import Claim, Form
+from refgen.claims.residual import gap, largest
 from refgen.exact import Gaussian
 from refgen.noise import Noise
 from refgen.typing import Array
@@ -31,7 +32,7 @@ def _gaussian(noise: Noise) -> Gaussian:
 
 def _kl_full(form: Form, noise: Noise) -> float:
     p, q = _gaussian(noise.at("p")), _gaussian(noise.at("q"))
-    return latent.gap(form(p, q), latent.kl(p.mean, p.cov, q.mean, q.cov))
+    return gap(form(p, q), latent.kl(p.mean, p.cov, q.mean, q.cov))
 
 
 def _log_det_ratio(p: Gaussian, q: Gaussian) -> float:
@@ -42,7 +43,7 @@ def _kl_same_var(form: Form, noise: Noise) -> float:
     p, q = noise.at("p").normal((2,)), noise.at("q").normal((2,))
     var = 0.2 + float(noise.at("var").uniform(1)[0])
     cov = var * np.eye(2)
-    return latent.gap(form(p, q, var), latent.kl(p, cov, q, cov))
+    return gap(form(p, q, var), latent.kl(p, cov, q, cov))
 
 
 def _reparam_sample(form: Form, noise: Noise) -> float:
@@ -52,7 +53,7 @@ def _reparam_sample(form: Form, noise: Noise) -> float:
     var = math.exp(logvar)
     off_mean = (np.mean(z) - mu) / math.sqrt(var / n)
     off_var = (np.mean((z - mu) ** 2) / var - 1) / math.sqrt(2 / n)
-    return float(max(abs(off_mean), abs(off_var)))
+    return largest(abs(off_mean), abs(off_var))
 
 
 def _gauss_loglik(form: Form, noise: Noise) -> float:
@@ -61,7 +62,7 @@ def _gauss_loglik(form: Form, noise: Noise) -> float:
     )
     std = np.exp(0.5 * logvar)
     density = np.exp(-0.5 * ((x - mean) / std) ** 2) / (math.sqrt(2 * math.pi) * std)
-    return latent.gap(form(x, mean, logvar), -np.log(np.prod(density, axis=1)))
+    return gap(form(x, mean, logvar), -np.log(np.prod(density, axis=1)))
 
 
 def _project_nll(x: Array, mean: Array, logvar: Array) -> Array:
@@ -82,7 +83,7 @@ def _bce_bernoulli_grad(form: Form, noise: Noise) -> float:
         p = 1 / (1 + np.exp(-a))
         return -np.asarray(y * np.log(p) + (1 - y) * np.log(1 - p))
 
-    return latent.gap(form(y, a), complex_step(bce, [a], [np.ones((4, 3))]))
+    return gap(form(y, a), complex_step(bce, [a], [np.ones((4, 3))]))
 
 
 def _project_bce_grad(y: Array, a: Array) -> Any:

@@ -17,6 +17,7 @@ from refgen import ops, tree
 from refgen.claims import beds, latent
 from refgen.claims.claim import Claim, Form
 from refgen.claims.flows import FLOW_SLIDE, some_flow
+from refgen.claims.residual import largest
 from refgen.models import CouplingFlow, mlp
 from refgen.noise import Noise
 from refgen.objectives import Elbo, NegativeLogLikelihood
@@ -31,7 +32,7 @@ def slope_gap(grads: Any, loss: Callable[[Any], Array], params: Any, noise: Nois
     """Return how far grads along a random direction are from the slope of the loss."""
     along = beds.random_tree(params, noise)
     slope = beds.slope_along(loss, params, along)
-    return abs(tree.dot(grads, along) - slope) / max(1.0, abs(slope))
+    return abs(tree.dot(grads, along) - slope) / largest(1.0, abs(slope))
 
 
 def scaled(grads: Any, factor: float) -> Any:

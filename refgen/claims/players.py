@@ -16,6 +16,7 @@ from refgen.claims import beds
 from refgen.claims.claim import Claim, Form
 from refgen.claims.gan import FAMILY, GAME, log_fake, log_real
 from refgen.claims.losses import ROUNDING, ROWS, affine, scaled, slope_gap
+from refgen.claims.residual import largest
 from refgen.models import mlp
 from refgen.noise import Noise
 from refgen.objectives import Game
@@ -71,7 +72,7 @@ def _gen_theta_grad(form: Form, noise: Noise) -> float:
             return np.asarray(np.mean(slopes[name](_logit(params["discriminator"], samples))))
 
         grads = form(replace(game, generator_loss=name), params, where)
-        worst = max(worst, slope_gap(grads, loss, params["generator"], noise.at("along")))
+        worst = largest(worst, slope_gap(grads, loss, params["generator"], noise.at("along")))
     return worst
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from refgen.check.witness import order_of_convergence
 from refgen.claims import beds
 from refgen.claims.claim import Claim, Form
+from refgen.claims.residual import gap, largest
 from refgen.noise import Noise
 from refgen.ops.step import ddpm_step_forward
 from refgen.processes import Schedule, linear
@@ -53,7 +54,7 @@ def follows_gaussian(form: Form, noise: Noise) -> float:
     """Return how far mean and variance are from the data's after T = 1000 ancestral steps."""
     mean, var = beds.between(noise.at("mean"), 0.3, 0.8), beds.between(noise.at("var"), 0.4, 0.9)
     m, v = sampled_gaussian(form, linear(1000), mean, var)
-    return max(abs(m - mean), abs(v - var))
+    return largest(abs(m - mean), abs(v - var))
 
 
 def ancestral_step(x: Array, noise_hat: Array, noise: Array, **levels: float) -> Array:
@@ -90,7 +91,7 @@ def _last_step(form: Form, noise: Noise) -> float:
     def predict(x: Array, t: int) -> Array:
         return noise_from_data(x, datum, beds.kept(schedule, t))
 
-    return beds.gap(form(predict, x, schedule, noise.at("sampler")), datum)
+    return gap(form(predict, x, schedule, noise.at("sampler")), datum)
 
 
 def _noisy_to_the_end(predict: Predict, x: Array, schedule: Schedule, noise: Noise) -> Array:
@@ -99,7 +100,10 @@ def _noisy_to_the_end(predict: Predict, x: Array, schedule: Schedule, noise: Noi
 
 
 def jump_law(form: Form, noise: Noise) -> float:
-    """Compare where a sampler lands in a jump from T to s with q(x_s | x_T, x_0), draw by draw."""
+    """Compare where a sampler lands in a jump from T to s with q(x_s | x_T, x_0), draw by draw.
+
+    The jump after it, to 0, must return the x_0 that every prediction has pointed to.
+    """
     schedule = beds.some_schedule(noise.at("schedule"), 6)
     T, s = schedule.T, beds.integer(noise.at("s"), 2, schedule.T - 2)
     x0, draw = noise.at("x0").normal(5), noise.at("draw").normal(5)
@@ -110,10 +114,10 @@ def jump_law(form: Form, noise: Noise) -> float:
         visited[t] = x
         return noise_from_data(x, x0, beds.kept(schedule, t))
 
-    form(predict, x, schedule, noise.at("sampler"), (T, s, 0))
+    returned = form(predict, x, schedule, noise.at("sampler"), (T, s, 0))
     p, q, v = beds.posterior(schedule, T, s)
     z = noise.at("sampler").at("step", T).normal(5)
-    return beds.gap(visited[s], p * x + q * x0 + math.sqrt(v) * z)
+    return largest(gap(visited[s], p * x + q * x0 + math.sqrt(v) * z), gap(returned, x0))
 
 
 def strided(

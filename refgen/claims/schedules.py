@@ -12,6 +12,7 @@ import numpy as np
 
 from refgen.claims import beds
 from refgen.claims.claim import Claim, Form
+from refgen.claims.residual import gap, largest
 from refgen.noise import Noise
 from refgen.processes import constant, cosine, linear, quadratic, stride
 from refgen.typing import Array
@@ -28,24 +29,24 @@ def _ends(noise: Noise) -> tuple[int, float, float]:
 
 def linear_log_signal(form: Form, noise: Noise) -> float:
     """Compare with Σ log(1 − β_t), drawn ends and the literature's, whose sum is −10.1177."""
-    worst = max(0.0, abs(float(np.log(form(1000, 1e-4, 0.02)[-1])) + 10.1177) - 5e-5)
+    worst = largest(0.0, abs(float(np.log(form(1000, 1e-4, 0.02)[-1])) + 10.1177) - 5e-5)
     T, first, last = _ends(noise)
     beta = [first + (last - first) * (t - 1) / (T - 1) for t in range(1, T + 1)]
     truth = math.fsum(math.log1p(-b) for b in beta)
-    return max(worst, beds.gap(float(np.log(form(T, first, last)[-1])), truth))
+    return largest(worst, gap(float(np.log(form(T, first, last)[-1])), truth))
 
 
 def _quadratic_beta(form: Form, noise: Noise) -> float:
     T, first, last = _ends(noise)
     t = np.arange(T) / (T - 1)
     roots = (1 - t) * math.sqrt(first) + t * math.sqrt(last)
-    return beds.gap(form(T, first, last)[1:] / roots**2, np.ones(T))
+    return gap(form(T, first, last)[1:] / roots**2, np.ones(T))
 
 
 def _constant_signal(form: Form, noise: Noise) -> float:
     T, _, beta = _ends(noise)
     truth = np.exp(np.arange(T + 1) * math.log1p(-beta))
-    return beds.gap(form(T, beta), truth)
+    return gap(form(T, beta), truth)
 
 
 def _on_the_arc(form: Form, noise: Noise) -> float:
@@ -55,7 +56,7 @@ def _on_the_arc(form: Form, noise: Noise) -> float:
     keep = form(T)[:T]
     angle = np.arctan2(np.sqrt(1 - keep), np.sqrt(keep))
     arc = float(np.max(np.abs(angle - 0.5 * math.pi * t / T)))
-    return max(arc, beds.gap(keep, 0.5 * (np.cos(math.pi * t / T) + 1)))
+    return largest(arc, gap(keep, 0.5 * (np.cos(math.pi * t / T) + 1)))
 
 
 def _cosine_offset(form: Form, noise: Noise) -> float:
@@ -63,7 +64,7 @@ def _cosine_offset(form: Form, noise: Noise) -> float:
     t = np.arange(T)
     arc = (t / T + offset) / (1 + offset) * math.pi
     truth = (1 + np.cos(arc)) / (1 + math.cos(offset / (1 + offset) * math.pi))
-    return beds.gap(form(T, offset)[:T], truth)
+    return gap(form(T, offset)[:T], truth)
 
 
 def _clip(form: Form, noise: Noise) -> float:
@@ -72,7 +73,7 @@ def _clip(form: Form, noise: Noise) -> float:
     keep = form(T, 1e-3)
     truth = np.cos(0.5 * math.pi * np.arange(T) / T) ** 2
     lost = 1.0 if keep[-1] <= 0 else 0.0
-    return max(lost, beds.gap(keep[:T], truth), beds.gap(keep[-1] / keep[-2], 1e-3))
+    return largest(lost, gap(keep[:T], truth), gap(keep[-1] / keep[-2], 1e-3))
 
 
 def _clip_alpha(T: int, least: float) -> Array:
@@ -91,9 +92,9 @@ def _even_times(form: Form, noise: Noise) -> float:
         abs(times[-1]),
         abs(len(gaps) - steps),
         1.0 if min(gaps) < 1 else 0.0,
-        max(0.0, max(gaps) - min(gaps) - 1),
+        largest(0.0, largest(*gaps) - min(gaps) - 1),
     )
-    return max(wrong)
+    return largest(*wrong)
 
 
 CLAIMS = (

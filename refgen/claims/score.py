@@ -16,6 +16,7 @@ from refgen.check.witness import complex_step
 from refgen.claims import beds
 from refgen.claims.claim import Claim, Form
 from refgen.claims.diffusion_weights import term_weight
+from refgen.claims.residual import gap
 from refgen.exact import Mixture
 from refgen.noise import Noise
 from refgen.ops.step import ddpm_step_forward
@@ -50,7 +51,7 @@ def _of_one_datum(form: Form, noise: Noise) -> float:
     x0, draw = noise.at("points").normal((2, 5))
     x = math.sqrt(keep) * x0 + math.sqrt(1 - keep) * draw
     truth = _derivative(lambda x: beds.log_normal(x, math.sqrt(keep) * x0, 1 - keep), x)
-    return beds.gap(form(draw, keep), truth)
+    return gap(form(draw, keep), truth)
 
 
 def of_the_marginal(form: Form, noise: Noise) -> float:
@@ -59,14 +60,14 @@ def of_the_marginal(form: Form, noise: Noise) -> float:
     data_mean = beds.mean_given(world, POINTS, keep, lambda grid: grid)
     noise_mean = (POINTS - math.sqrt(keep) * data_mean) / math.sqrt(1 - keep)
     datum = float(world.sample(1, noise.at("datum"))[0, 0])
-    return beds.gap(form(noise_mean, POINTS, datum, keep), marginal_score(world, POINTS, keep))
+    return gap(form(noise_mean, POINTS, datum, keep), marginal_score(world, POINTS, keep))
 
 
 def _tweedie(form: Form, noise: Noise) -> float:
     world, keep = beds.some_mixture(noise.at("world")), beds.between(noise.at("keep"), 0.3, 0.8)
     truth = beds.mean_given(world, POINTS, keep, lambda grid: grid)
     score = world.score(POINTS[:, None], math.sqrt(keep), math.sqrt(1 - keep))[:, 0]
-    return beds.gap(form(POINTS, score, keep), truth)
+    return gap(form(POINTS, score, keep), truth)
 
 
 def _tweedie_form(x: Array, score: Array, keep: float) -> Array:
@@ -93,7 +94,7 @@ def _reverse_mean(form: Form, noise: Noise) -> float:
     joint = np.exp(log_joint - np.max(log_joint, axis=1, keepdims=True))
     score = marginal_score(world, POINTS, before * (1 - beta))
     truth = joint @ grid / np.sum(joint, axis=1)
-    return beds.gap(form(POINTS, score, schedule, t), truth)
+    return gap(form(POINTS, score, schedule, t), truth)
 
 
 def _step_by_score(x: Array, score: Array, schedule: Schedule, t: int, bar: int = 0) -> Array:
@@ -117,7 +118,7 @@ def _two_processes(form: Form, noise: Noise) -> float:
     def variance_preserving(x: Array) -> Array:
         return world.score(x[:, None], math.sqrt(keep), math.sqrt(1 - keep))[:, 0]
 
-    return beds.gap(form(variance_preserving, POINTS, keep), _derivative(log_q, POINTS))
+    return gap(form(variance_preserving, POINTS, keep), _derivative(log_q, POINTS))
 
 
 def _normalised(form: Form, noise: Noise) -> float:
@@ -131,7 +132,7 @@ def _normalised(form: Form, noise: Noise) -> float:
     grid = np.linspace(-8.0, 8.0, 2001)
     Z = float(np.sum(np.exp(f(grid))) * (grid[1] - grid[0]))
     x = POINTS / 2
-    return beds.gap(form(f, x, Z), _derivative(lambda x: np.log(np.exp(f(x)) / Z), x))
+    return gap(form(f, x, Z), _derivative(lambda x: np.log(np.exp(f(x)) / Z), x))
 
 
 def _score_weight(schedule: Schedule, t: int) -> float:

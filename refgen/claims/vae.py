@@ -12,6 +12,7 @@ import numpy as np
 from refgen import ops
 from refgen.claims import latent
 from refgen.claims.claim import Claim, Form
+from refgen.claims.residual import gap
 from refgen.exact import Gaussian
 from refgen.noise import Noise
 from refgen.typing import Array
@@ -23,7 +24,7 @@ LOSS_SLIDE = 'L2 "Variational AutoEncoder (VAE): Details about Loss"'
 
 def _elbo_recon_minus_kl(form: Form, noise: Noise) -> float:
     c = latent.case(noise)
-    return latent.gap(form(c), latent.bound(c))
+    return gap(form(c), latent.bound(c))
 
 
 def _recon_minus_kl(
@@ -48,14 +49,14 @@ def _logp_threeterm(form: Form, noise: Noise) -> float:
     recon = float(weights @ c.model.log_likelihood(np.repeat(c.x, len(z), axis=0), z))
     q, posterior = Gaussian(c.mean, c.cov), Gaussian(mean[0], cov)
     prior = Gaussian(np.zeros(2), np.eye(2))
-    return latent.gap(form(recon, q, prior, posterior), latent.evidence(c.model, c.x))
+    return gap(form(recon, q, prior, posterior), latent.evidence(c.model, c.x))
 
 
 def _linear_recon_expect(form: Form, noise: Noise) -> float:
     c = latent.case(noise)
     z, weights = latent.nodes(c.mean, c.cov)
     square = np.sum((c.x - z @ c.model.weight.T - c.model.bias) ** 2, axis=1)
-    return latent.gap(form(c), weights @ square)
+    return gap(form(c), weights @ square)
 
 
 def _expected_square(c: latent.Case) -> float:
@@ -75,7 +76,7 @@ def _kl_diag_gaussian(form: Form, noise: Noise) -> float:
     mu, logvar = noise.at("mu").normal((4, 2)), noise.at("logvar").normal((4, 2))
     prior = np.zeros(2), np.eye(2)
     truth = [latent.kl(m, np.diag(np.exp(v)), *prior) for m, v in zip(mu, logvar, strict=True)]
-    return latent.gap(form(mu, logvar), truth)
+    return gap(form(mu, logvar), truth)
 
 
 def _project_kl(mu: Array, logvar: Array) -> Array:
@@ -85,7 +86,7 @@ def _project_kl(mu: Array, logvar: Array) -> Array:
 def _kl_isotropic(form: Form, noise: Noise) -> float:
     mu, logvar = noise.at("mu").normal((1, 2)), float(noise.at("logvar").normal((1,))[0])
     truth = latent.kl(mu[0], math.exp(logvar) * np.eye(2), np.zeros(2), np.eye(2))
-    return latent.gap(form(mu, math.exp(logvar)), truth)
+    return gap(form(mu, math.exp(logvar)), truth)
 
 
 def _kl_code_logvar(form: Form, noise: Noise) -> float:
@@ -93,7 +94,7 @@ def _kl_code_logvar(form: Form, noise: Noise) -> float:
     std = ops.reparameterize_forward(0 * mu, ell, np.ones((3, 2)))[0]  # what the draw makes of ell
     prior = np.zeros(2), np.eye(2)
     truth = sum(latent.kl(m, np.diag(s * s), *prior) for m, s in zip(mu, std, strict=True))
-    return latent.gap(form(mu, ell), truth)
+    return gap(form(mu, ell), truth)
 
 
 def _kl_univariate_general(form: Form, noise: Noise) -> float:
@@ -103,7 +104,7 @@ def _kl_univariate_general(form: Form, noise: Noise) -> float:
         (np.array([mean_q]), np.array([[std_q**2]])),
         (np.array([mean_p]), np.array([[std_p**2]])),
     )
-    return latent.gap(form(mean_q, std_q, mean_p, std_p), -latent.kl(*q, *p))
+    return gap(form(mean_q, std_q, mean_p, std_p), -latent.kl(*q, *p))
 
 
 def _minus_project_kl(mean_q: float, std_q: float, mean_p: float, std_p: float) -> float:

@@ -14,6 +14,7 @@ from refgen import ops
 from refgen.check import complex_step
 from refgen.claims import latent
 from refgen.claims.claim import Claim, Form
+from refgen.claims.residual import gap, largest
 from refgen.noise import Noise
 from refgen.typing import Array
 
@@ -57,7 +58,7 @@ def _grad_theta_linear(form: Form, noise: Noise) -> float:
     tangents = noise.at("dw").normal((3, 2)), noise.at("db").normal((3,))
     truth = complex_step(expected, [c.model.weight, c.model.bias], tangents)
     dw, db = form(c, z, weights)
-    return latent.gap(np.sum(dw * tangents[0]) + np.sum(db * tangents[1]), truth)
+    return gap(np.sum(dw * tangents[0]) + np.sum(db * tangents[1]), truth)
 
 
 def _decoder_gradient(c: latent.Case, z: Array, weights: Array) -> tuple[Array, Array]:
@@ -82,7 +83,7 @@ def _score_mean_zero(form: Form, noise: Noise) -> float:
     x, weights = latent.nodes(np.zeros(1), np.eye(1), 40)
     z, n = mu + np.exp(0.5 * logvar) * x, len(x)
     value = form(z, np.repeat(mu[None], n, 0), logvar, weights)
-    return float(max(abs(np.sum(v)) for v in value))
+    return largest(*(abs(np.sum(v)) for v in value))
 
 
 def _score_not_pathwise(form: Form, noise: Noise) -> float:
@@ -96,7 +97,7 @@ def _score_not_pathwise(form: Form, noise: Noise) -> float:
     x, weights = latent.nodes(np.zeros(1), np.eye(1), 40)
     z, n = mu + np.exp(0.5 * logvar) * x, len(x)
     value = form(z, np.repeat(mu[None], n, 0), logvar, weights * h(z, mu, logvar)[:, 0], weights)
-    return latent.gap([float(np.sum(v)) for v in value], _gradient(mu, logvar, h))
+    return gap([float(np.sum(v)) for v in value], _gradient(mu, logvar, h))
 
 
 def _score(z: Array, mu: Array, logvar: Array, weights: Array) -> tuple[Array, Array]:
@@ -117,7 +118,7 @@ def _reparam_grad(form: Form, noise: Noise) -> float:
     dz = weights[:, None] * (np.cos(z) + 3 * z * z)
     dmu, dlogvar = form(np.repeat(mu[None], n, 0), np.repeat(logvar[None], n, 0), x, dz)
     truth = _gradient(mu, logvar, lambda z, m, v: np.sin(z) + z**3)
-    return latent.gap([np.sum(dmu), np.sum(dlogvar)], truth)
+    return gap([np.sum(dmu), np.sum(dlogvar)], truth)
 
 
 def _through(mu: Array, logvar: Array, noise: Array, dz: Array) -> tuple[Array, Array]:
@@ -132,7 +133,7 @@ def _kl_grad(form: Form, noise: Noise) -> float:
     def log_ratio(z: Array, m: Array, v: Array) -> Array:
         return np.asarray(-0.5 * ((z - m) ** 2 * np.exp(-v) + v - z * z))
 
-    return latent.gap(
+    return gap(
         [float(g[0, 0]) for g in form(mu[None], logvar[None])], _gradient(mu, logvar, log_ratio)
     )
 
@@ -155,7 +156,7 @@ def _recon_mse_grad(form: Form, noise: Noise) -> float:
     tangents = noise.at("de").normal((4, 2)), noise.at("dd").normal((2, 4))
     truth = complex_step(loss, [encoder, decoder], tangents)
     grads = form(x, encoder, decoder)
-    return latent.gap(sum(np.sum(g * t) for g, t in zip(grads, tangents, strict=True)), truth)
+    return gap(sum(np.sum(g * t) for g, t in zip(grads, tangents, strict=True)), truth)
 
 
 def _autoencoder(
