@@ -1,6 +1,6 @@
 r"""Claims on learning from demonstrations: what likelihood makes of counts, of lines, of time.
 
-Sources    bishop2006-prml  sections 1.2.5 and 3.1
+Sources    bishop2006-prml  sections 1.2.5, 3.1 and 4.3
 
 Truths are complex steps of a log-likelihood, which must vanish at its maximum, and a chain of
 states walked step by step.
@@ -29,6 +29,21 @@ def _conditional_mle_counts(form: Form, noise: Noise) -> float:
 
     slopes = [complex_step(likelihood, [np.log(p)], [np.reshape(e, (3, 4))]) for e in np.eye(12)]
     return largest(float(np.max(np.abs(slopes))), gap(np.sum(p, axis=1), np.ones(3)))
+
+
+def _softmax_grad(form: Form, noise: Noise) -> float:
+    chosen, logits = noise.at("chosen").integers(4, (5,)), 2 * noise.at("logits").normal((5, 4))
+
+    def nll(a: Array) -> Array:
+        return np.asarray(np.sum(np.log(np.sum(np.exp(a), axis=1)) - a[np.arange(5), chosen]))
+
+    slopes = [complex_step(nll, [logits], [np.reshape(e, (5, 4))]) for e in np.eye(20)]
+    return gap(form(chosen, logits), np.reshape(slopes, (5, 4)))
+
+
+def _project_grad(chosen: Array, logits: Array) -> Array:
+    _, cache = ops.categorical_nll_forward(chosen, logits)
+    return np.asarray(ops.categorical_nll_backward(np.ones(len(chosen)), cache))
 
 
 def _bc_gaussian_mle_is_ols(form: Form, noise: Noise) -> float:
@@ -71,6 +86,21 @@ CLAIMS: tuple[Claim, ...] = (
             "the joint": lambda n: n / np.sum(n),
         },
         check=_conditional_mle_counts,
+        tolerance=ROUNDING,
+    ),
+    Claim(
+        id="il.softmax_grad",
+        statement=r"\partial_{a_j}\bigl(-\log\mathrm{softmax}(a)_k\bigr)"
+        r"=\mathrm{softmax}(a)_j-[j=k]",
+        family=FAMILY,
+        sources=("bishop2006-prml",),
+        right=_project_grad,
+        wrong={
+            "the sign": lambda k, a: -_project_grad(k, a),
+            "the probabilities alone": lambda k, a: _project_grad(k, a) + np.eye(4)[k],
+            "a mean over the batch": lambda k, a: _project_grad(k, a) / len(k),
+        },
+        check=_softmax_grad,
         tolerance=ROUNDING,
     ),
     Claim(

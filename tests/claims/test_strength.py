@@ -66,6 +66,7 @@ OPS = {
     "bernoulli_nll_forward": "gan.real_label_bce",
     "bernoulli_nll_backward": "vae.bce_bernoulli_grad",
     "categorical_nll_forward": "kl.discrete_nonneg",
+    "categorical_nll_backward": "il.softmax_grad",
     "reparameterize_forward": "gauss.reparam_sample",
     "reparameterize_backward": "vae.reparam_grad",
     "reparameterize_kl_backward": "vae.elbo_grad",
