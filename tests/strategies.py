@@ -14,11 +14,12 @@ zero = st.just(0.0)
 
 @st.composite
 def calls(draw, op: Op, dtype=np.float64, offsets=zero):
-    """Return (arrays, rng) for one valid call of op; the arrays are read-only."""
+    """Return (arrays, static, rng) for one valid call of op; the arrays are read-only."""
     dims = {
         w.lstrip("*"): tuple(draw(st.lists(sides, max_size=2))) if w[0] == "*" else draw(sides)
         for w in op.letters()
     }
+    dims = op.constrain(dims)
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     offset = draw(offsets)
     arrays = {}
@@ -26,12 +27,12 @@ def calls(draw, op: Op, dtype=np.float64, offsets=zero):
         real = a.dtype.kind == "f"
         arrays[name] = (a + offset if name not in op.draw else a).astype(dtype) if real else a
         arrays[name].setflags(write=False)  # an op that writes to its inputs fails here
-    return arrays, rng
+    return arrays, op.keywords(dims), rng
 
 
-def run(table, op: Op, arrays, rng):
+def run(table, op: Op, arrays, static, rng):
     """Return every output of op and, where it has a backward, every gradient."""
-    result = getattr(table, op.forward)(**arrays, **op.static)
+    result = getattr(table, op.forward)(**arrays, **static)
     if not op.wrt:
         return result if isinstance(result, tuple) else (result,)
     *ys, cache = result

@@ -13,6 +13,7 @@ from tests.duck import Duck, undress
 from tests.strategies import calls, draw_like, run
 
 pytestmark = pytest.mark.tiny
+SECOND_ORDER = ("tangent", "curvature")
 each_op = pytest.mark.parametrize("op", CATALOG, ids=lambda op: op.name)
 each_with_backward = pytest.mark.parametrize(
     "op", [op for op in CATALOG if op.wrt], ids=lambda op: op.name
@@ -23,7 +24,9 @@ def test_every_op_of_the_table_is_in_the_catalogue():
     helpers = {"sigmoid", "softplus", "normals", "affine_coupling_inverse"}
     drawn = {f"{op.name}_drawn" for op in CATALOG}
     named = {n for op in CATALOG for n in (op.forward, f"{op.name}_backward")}
+    named |= {f"{op.name}_{what}" for op in CATALOG if op.tangent for what in SECOND_ORDER}
     assert set(ops.__all__) - helpers - drawn - named == set()
+    assert {n for n in named if n.endswith(SECOND_ORDER)} <= set(ops.__all__)
     assert {op.forward for op in CATALOG} <= set(ops.__all__)
 
 
@@ -37,11 +40,11 @@ def test_an_op_stands_on_the_page_that_its_row_names(op):
 @given(data=st.data())
 def test_backward_is_the_adjoint_of_forward(op, data):
     """<J t, dy> = <t, J^T dy>, with J t by the complex step, or by differences at kinks."""
-    arrays, rng = data.draw(calls(op))
+    arrays, static, rng = data.draw(calls(op))
     if not op.analytic:  # stay away from the kink at 0
         arrays = {k: a + np.copysign(0.01, a) for k, a in arrays.items()}
     forward, backward = getattr(ops, op.forward), getattr(ops, f"{op.name}_backward")
-    *ys, cache = forward(**arrays, **op.static)
+    *ys, cache = forward(**arrays, **static)
     dys = [draw_like(rng, y) for y in ys]
     grads = backward(*dys, cache)
     grads = grads if isinstance(grads, tuple) else (grads,)
@@ -52,7 +55,7 @@ def test_backward_is_the_adjoint_of_forward(op, data):
     for i in range(len(ys)):
 
         def output(*xs, i=i):
-            return forward(**{**arrays, **dict(zip(op.wrt, xs, strict=True))}, **op.static)[i]
+            return forward(**{**arrays, **dict(zip(op.wrt, xs, strict=True))}, **static)[i]
 
         if op.analytic:
             tangents_out.append(check.complex_step(output, inputs, tangents))
@@ -68,21 +71,21 @@ def test_backward_is_the_adjoint_of_forward(op, data):
 @each_op
 @given(data=st.data())
 def test_float32_stays_float32(op, data):
-    arrays, rng = data.draw(calls(op, np.float32))
-    assert {a.dtype for a in run(ops, op, arrays, rng)} == {np.dtype(np.float32)}
+    arrays, static, rng = data.draw(calls(op, np.float32))
+    assert {a.dtype for a in run(ops, op, arrays, static, rng)} == {np.dtype(np.float32)}
 
 
 @each_op
 @given(data=st.data())
 def test_the_reference_runs_on_any_array_that_dispatches(op, data):
     """A duck that refuses conversion stands for CuPy: no np.zeros(shape), no float(array)."""
-    arrays, rng = data.draw(calls(op))
+    arrays, static, rng = data.draw(calls(op))
     seed = int(rng.integers(2**32))
-    plain = run(ops, op, arrays, np.random.default_rng(seed))
+    plain = run(ops, op, arrays, static, np.random.default_rng(seed))
     *ys, cache = (
-        getattr(ops, op.forward)(**{k: Duck(a) for k, a in arrays.items()}, **op.static)
+        getattr(ops, op.forward)(**{k: Duck(a) for k, a in arrays.items()}, **static)
         if op.wrt
-        else (*undressed_update(op, arrays), None)
+        else (*undressed_update(op, arrays, static), None)
     )
     results = list(ys)
     if op.wrt:
@@ -94,8 +97,8 @@ def test_the_reference_runs_on_any_array_that_dispatches(op, data):
         assert np.array_equal(p, undress(r))
 
 
-def undressed_update(op, arrays):
-    result = getattr(ops, op.forward)(**{k: Duck(a) for k, a in arrays.items()}, **op.static)
+def undressed_update(op, arrays, static):
+    result = getattr(ops, op.forward)(**{k: Duck(a) for k, a in arrays.items()}, **static)
     return result if isinstance(result, tuple) else (result,)
 
 
@@ -105,3 +108,69 @@ def test_the_duck_refuses_what_a_device_array_refuses():
         np.zeros(3) + Duck(np.ones(3))
     with pytest.raises(TypeError, match="implicit"):
         np.asarray(Duck(np.ones(3)))
+
+
+each_with_tangent = pytest.mark.parametrize(
+    "op", [op for op in CATALOG if op.tangent], ids=lambda op: op.name
+)
+
+
+@each_with_tangent
+@given(data=st.data())
+def test_the_tangent_is_the_derivative_of_forward(op, data):
+    arrays, static, rng = data.draw(calls(op))
+    forward, tangent = getattr(ops, op.forward), getattr(ops, f"{op.name}_tangent")
+    if not op.analytic:
+        arrays = away_from_kinks(arrays)
+    inputs, directions = [arrays[a] for a in op.wrt], [draw_like(rng, arrays[a]) for a in op.wrt]
+
+    def output(*xs):
+        return forward(**{**arrays, **dict(zip(op.wrt, xs, strict=True))}, **static)[0]
+
+    *_, cache = forward(**arrays, **static)
+    found = tangent(*directions, cache)
+    if op.analytic:
+        exact = check.complex_step(output, inputs, directions)
+        np.testing.assert_allclose(found, exact, rtol=1e-12, atol=1e-12 * span(exact))
+    else:
+        d = check.central_difference(output, inputs, directions, h=1e-4)
+        assert np.all(np.abs(found - d.value) <= 4 * d.noise + 1e-12)
+
+
+@each_with_tangent
+@given(data=st.data())
+def test_the_curvature_is_the_gradient_of_the_tangent(op, data):
+    """∇ over the inputs of ⟨dy, J(inputs) t⟩, which the rules of second order are made of."""
+    arrays, static, rng = data.draw(calls(op))
+    forward, tangent = getattr(ops, op.forward), getattr(ops, f"{op.name}_tangent")
+    if not op.analytic:
+        arrays = away_from_kinks(arrays)
+    inputs, directions = [arrays[a] for a in op.wrt], [draw_like(rng, arrays[a]) for a in op.wrt]
+
+    def slope(*xs):
+        *_, cache = forward(**{**arrays, **dict(zip(op.wrt, xs, strict=True))}, **static)
+        return tangent(*directions, cache)
+
+    *_, cache = forward(**arrays, **static)
+    dy = draw_like(rng, slope(*inputs))
+    grads = getattr(ops, f"{op.name}_curvature")(dy, *directions, cache)
+    grads = grads if isinstance(grads, tuple) else (grads,)
+    assert [g.shape for g in grads] == [a.shape for a in inputs]
+    tangents = [draw_like(rng, a) for a in inputs]
+    if op.analytic:
+        moved = check.complex_step(slope, inputs, tangents)
+        assert check.adjoint_gap(tangents, grads, [dy], [moved]) < 1e-12
+    else:
+        d = check.central_difference(slope, inputs, tangents, h=1e-4)
+        back = sum(float(np.sum(t * g)) for t, g in zip(tangents, grads, strict=True))
+        assert (
+            abs(float(np.sum(d.value * dy)) - back) <= float(np.sum(np.abs(d.noise * dy))) + 1e-12
+        )
+
+
+def away_from_kinks(arrays):
+    return {k: a + np.copysign(0.01, a) for k, a in arrays.items()}
+
+
+def span(a):
+    return max(1.0, float(np.abs(a).max(initial=0.0)))

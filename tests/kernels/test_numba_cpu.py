@@ -107,9 +107,9 @@ def test_a_twin_is_as_accurate_as_the_reference(op, n, d, offset, logvar, seed):
     if logvar is not None and "logvar" in call:
         call["logvar"] = np.full_like(call["logvar"], logvar)  # a variance next to none, or huge
     table = overlay(numba_cpu)
-    gold = outputs(ops, op, call, op.static, np.float64, seed)
-    page = outputs(ops, op, call, op.static, np.float32, seed)
-    twin = outputs(table, op, call, op.static, np.float32, seed)
+    gold = outputs(ops, op, call, op.keywords({}), np.float64, seed)
+    page = outputs(ops, op, call, op.keywords({}), np.float32, seed)
+    twin = outputs(table, op, call, op.keywords({}), np.float32, seed)
     for g, p, t in zip(gold, page, twin, strict=True):
         assert (t.shape, t.dtype) == (p.shape, p.dtype)
         floor = 8 * EPS * max(1.0, np.abs(g).max(initial=0.0))
@@ -121,8 +121,8 @@ def test_a_twin_is_as_accurate_as_the_reference(op, n, d, offset, logvar, seed):
 @given(n=samples, d=entries, offset=offsets, seed=seeds)
 def test_twins_without_transcendental_functions_have_the_bits_of_the_page(op, n, d, offset, seed):
     call, _ = draw_call(op, n, d, offset, seed)
-    twin = getattr(numba_cpu, op.forward)(**call, **op.static)
-    page = getattr(ops, op.forward)(**call, **op.static)
+    twin = getattr(numba_cpu, op.forward)(**call, **op.keywords({}))
+    page = getattr(ops, op.forward)(**call, **op.keywords({}))
     last = None if not op.wrt else -1
     assert all(same_bits(t, p) for t, p in zip(twin[:last], page[:last], strict=True))
 
@@ -225,8 +225,8 @@ def test_a_twin_reads_any_layout_and_writes_to_no_input(op):
         wide[::2] = a
         odd[name] = wide[::2]
         odd[name].setflags(write=False)
-    plain = getattr(numba_cpu, op.forward)(**call, **op.static)
-    strided = getattr(numba_cpu, op.forward)(**odd, **op.static)
+    plain = getattr(numba_cpu, op.forward)(**call, **op.keywords({}))
+    strided = getattr(numba_cpu, op.forward)(**odd, **op.keywords({}))
     last = None if not op.wrt else -1
     assert all(same_bits(x, y) for x, y in zip(plain[:last], strided[:last], strict=True))
 
@@ -235,8 +235,8 @@ def test_a_twin_reads_any_layout_and_writes_to_no_input(op):
 def test_float64_goes_to_the_page(op):
     call, _ = draw_call(op, 3, 20, 0.0, 0)
     wide = {name: a.astype(np.float64) for name, a in call.items()}
-    twin = getattr(numba_cpu, op.forward)(**wide, **op.static)
-    page = getattr(ops, op.forward)(**wide, **op.static)
+    twin = getattr(numba_cpu, op.forward)(**wide, **op.keywords({}))
+    page = getattr(ops, op.forward)(**wide, **op.keywords({}))
     last = None if not op.wrt else -1
     assert all(same_bits(x, y) for x, y in zip(twin[:last], page[:last], strict=True))
 
