@@ -31,7 +31,14 @@ class Duck(np.lib.mixins.NDArrayOperatorsMixin):
     def __array_function__(self, function, types, args, kwargs):
         kwargs = {k: undress(v) for k, v in kwargs.items()}
         result = function(*map(undress, args), **kwargs)
-        return Duck(result) if isinstance(result, np.ndarray | np.generic) else result
+        return dress(result)
+
+
+def dress(x):
+    """Return an array, or a list of arrays as np.split makes, as ducks."""
+    if isinstance(x, list):
+        return [dress(y) for y in x]
+    return Duck(x) if isinstance(x, np.ndarray | np.generic) else x
 
 
 def undress(x):

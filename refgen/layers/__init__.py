@@ -1,8 +1,9 @@
 """Layers: frozen descriptions with init, forward and backward."""
 
 from refgen.layers.activation import Activation
+from refgen.layers.conv import Conv2d, ConvTranspose2d
 from refgen.layers.dense import Dense
 from refgen.layers.layer import Layer
 from refgen.layers.sequence import Sequence
 
-__all__ = ["Activation", "Dense", "Layer", "Sequence"]
+__all__ = ["Activation", "Conv2d", "ConvTranspose2d", "Dense", "Layer", "Sequence"]

@@ -32,6 +32,16 @@ from refgen.ops.adversarial import (
     nonsaturating_loss_backward,
     nonsaturating_loss_forward,
 )
+from refgen.ops.conv import (
+    conv2d_backward,
+    conv2d_curvature,
+    conv2d_forward,
+    conv2d_tangent,
+    conv_transpose2d_backward,
+    conv_transpose2d_curvature,
+    conv_transpose2d_forward,
+    conv_transpose2d_tangent,
+)
 from refgen.ops.coupling import (
     affine_coupling_backward,
     affine_coupling_forward,
@@ -86,6 +96,14 @@ __all__ = [
     "bernoulli_nll_forward",
     "categorical_nll_backward",
     "categorical_nll_forward",
+    "conv2d_backward",
+    "conv2d_curvature",
+    "conv2d_forward",
+    "conv2d_tangent",
+    "conv_transpose2d_backward",
+    "conv_transpose2d_curvature",
+    "conv_transpose2d_forward",
+    "conv_transpose2d_tangent",
     "ddim_step_backward",
     "ddim_step_drawn",
     "ddim_step_forward",

@@ -7,6 +7,7 @@ reference, which has them all (refgen_kernels.overlay).
 from typing import Any, Protocol
 
 from refgen.noise import Stream
+from refgen.ops.conv import Pair
 from refgen.typing import Array
 
 
@@ -20,6 +21,30 @@ class Ops(Protocol):
         """Return (y, cache)."""
 
     def dense_backward(self, dy: Array, cache: Any) -> tuple[Array, Array, Array]:
+        """Return (dx, dw, db)."""
+
+    def conv2d_forward(
+        self, x: Array, w: Array, b: Array, *, stride: Pair = 1, padding: Pair = 0, groups: int = 1
+    ) -> tuple[Array, Any]:
+        """Return (y, cache)."""
+
+    def conv2d_backward(self, dy: Array, cache: Any) -> tuple[Array, Array, Array]:
+        """Return (dx, dw, db)."""
+
+    def conv_transpose2d_forward(
+        self,
+        x: Array,
+        w: Array,
+        b: Array,
+        *,
+        stride: Pair = 1,
+        padding: Pair = 0,
+        output_padding: Pair = 0,
+        groups: int = 1,
+    ) -> tuple[Array, Any]:
+        """Return (y, cache)."""
+
+    def conv_transpose2d_backward(self, dy: Array, cache: Any) -> tuple[Array, Array, Array]:
         """Return (dx, dw, db)."""
 
     def noising_forward(self, data: Array, noise: Array, a: Array, b: Array) -> tuple[Array, Any]:

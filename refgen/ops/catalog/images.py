@@ -1,5 +1,61 @@
 """Rows of what images pass through: convolutions and changes of resolution."""
 
-from refgen.ops.catalog.op import Op
+import math
+from typing import Any
 
-ROWS: tuple[Op, ...] = ()
+from refgen.ops.catalog.op import Dims, Op, Shapes, product_flops
+
+
+def _conv_sizes(dims: Dims) -> Dims:
+    """Make groups divide channels, and images at least as large as the filter."""
+    p = dims["P"] - 1  # 0 .. 3
+    image = {a: max(dims[a], dims[k] - 2 * p, 1) for a, k in (("H", "U"), ("W", "V"))}
+    return {**dims, **image, "C": dims["I"] * dims["G"], "O": dims["O"] * dims["G"]}
+
+
+def _conv_keywords(dims: Dims) -> dict[str, Any]:
+    s, p = dims["S"], dims["P"] - 1
+    return {"stride": (s, max(1, s - 1)), "padding": (p, p), "groups": dims["G"]}
+
+
+def _transposed_sizes(dims: Dims) -> Dims:
+    """Make groups divide channels; the padding takes away less than the filter adds."""
+    most = min(dims["U"], dims["V"]) - 1
+    sizes = {"C": dims["C"] * dims["G"], "P": min(dims["P"] - 1, most // 2)}
+    return {**dims, **sizes}
+
+
+def _transposed_keywords(dims: Dims) -> dict[str, Any]:
+    s = dims["S"]
+    extra = {"padding": dims["P"], "output_padding": (s - 1, 0), "groups": dims["G"]}
+    return {"stride": s, **extra}
+
+
+def _transposed_flops(shapes: Shapes, out: tuple[int, ...]) -> int:
+    return 2 * math.prod(shapes["x"]) * math.prod(shapes["w"][:3])
+
+
+ROWS = (
+    Op(
+        "conv2d",
+        "conv",
+        {"x": "N H W C", "w": "U V I O", "b": "O"},
+        wrt=("x", "w", "b"),
+        extra="G S P",
+        constrain=_conv_sizes,
+        static=_conv_keywords,
+        tangent=True,
+        flops=product_flops("w"),
+    ),
+    Op(
+        "conv_transpose2d",
+        "conv",
+        {"x": "N H W C", "w": "U V I C", "b": "O"},
+        wrt=("x", "w", "b"),
+        extra="G S P",
+        constrain=lambda dims: {**_transposed_sizes(dims), "O": dims["I"] * dims["G"]},
+        static=_transposed_keywords,
+        tangent=True,
+        flops=_transposed_flops,
+    ),
+)
