@@ -35,6 +35,17 @@ def _transposed_flops(shapes: Shapes, out: tuple[int, ...]) -> int:
     return 2 * math.prod(shapes["x"]) * math.prod(shapes["w"][:3])
 
 
+def _blocks(dims: Dims) -> Dims:
+    """Make the factor divide the image."""
+    return {**dims, "H": dims["H"] * dims["F"], "W": dims["W"] * dims["F"]}
+
+
+def _tokens(dims: Dims) -> Dims:
+    """Make the tokens fill an image."""
+    tokens = {"L": dims["H"] * dims["W"], "C": dims["C"] * dims["F"] ** 2}
+    return {**_blocks(dims), **tokens}
+
+
 ROWS = (
     Op(
         "conv2d",
@@ -57,5 +68,58 @@ ROWS = (
         static=_transposed_keywords,
         tangent=True,
         flops=_transposed_flops,
+    ),
+    Op(
+        "nearest_upsample",
+        "resample",
+        {"x": "N H W C"},
+        wrt=("x",),
+        extra="F",
+        static=lambda dims: {"factor": dims["F"]},
+    ),
+    Op(
+        "average_downsample",
+        "resample",
+        {"x": "N H W C"},
+        wrt=("x",),
+        extra="F",
+        constrain=_blocks,
+        static=lambda dims: {"factor": dims["F"]},
+    ),
+    Op(
+        "space_to_depth",
+        "resample",
+        {"x": "N H W C"},
+        wrt=("x",),
+        extra="F",
+        constrain=_blocks,
+        static=lambda dims: {"block": dims["F"]},
+    ),
+    Op(
+        "depth_to_space",
+        "resample",
+        {"x": "N H W C"},
+        wrt=("x",),
+        extra="F",
+        constrain=lambda dims: {**dims, "C": dims["C"] * dims["F"] ** 2},
+        static=lambda dims: {"block": dims["F"]},
+    ),
+    Op(
+        "patchify",
+        "resample",
+        {"x": "N H W C"},
+        wrt=("x",),
+        extra="F",
+        constrain=_blocks,
+        static=lambda dims: {"patch": dims["F"]},
+    ),
+    Op(
+        "unpatchify",
+        "resample",
+        {"x": "N L C"},
+        wrt=("x",),
+        extra="F H W",
+        constrain=_tokens,
+        static=lambda dims: {"patch": dims["F"], "height": dims["H"], "width": dims["W"]},
     ),
 )
