@@ -4,6 +4,16 @@ from refgen.layers.activation import Activation
 from refgen.layers.conv import Conv2d, ConvTranspose2d
 from refgen.layers.dense import Dense
 from refgen.layers.layer import Layer
+from refgen.layers.resample import Double, Halve
 from refgen.layers.sequence import Sequence
 
-__all__ = ["Activation", "Conv2d", "ConvTranspose2d", "Dense", "Layer", "Sequence"]
+__all__ = [
+    "Activation",
+    "Conv2d",
+    "ConvTranspose2d",
+    "Dense",
+    "Double",
+    "Halve",
+    "Layer",
+    "Sequence",
+]
