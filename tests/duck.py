@@ -18,7 +18,7 @@ class Duck(np.lib.mixins.NDArrayOperatorsMixin):
         raise TypeError("implicit conversion to a NumPy array")
 
     def __getitem__(self, index):
-        return Duck(self.a[index])
+        return Duck(self.a[undress(index)])
 
     def astype(self, dtype):
         return Duck(self.a.astype(dtype))

@@ -1,19 +1,28 @@
 """Layers: frozen descriptions with init, forward and backward."""
 
 from refgen.layers.activation import Activation
+from refgen.layers.attention import CrossAttention, SelfAttention
 from refgen.layers.conv import Conv2d, ConvTranspose2d
 from refgen.layers.dense import Dense
 from refgen.layers.layer import Layer
+from refgen.layers.norm import GroupNorm, GroupNormSilu, LayerNorm
 from refgen.layers.resample import Double, Halve
+from refgen.layers.residual import ResBlock
 from refgen.layers.sequence import Sequence
 
 __all__ = [
     "Activation",
     "Conv2d",
     "ConvTranspose2d",
+    "CrossAttention",
     "Dense",
     "Double",
+    "GroupNorm",
+    "GroupNormSilu",
     "Halve",
     "Layer",
+    "LayerNorm",
+    "ResBlock",
+    "SelfAttention",
     "Sequence",
 ]

@@ -1,6 +1,7 @@
 r"""Multilayer perceptrons: the plain one, and the residual one that also sees the time.
 
-Shapes     N batch, D data, H hidden.   x, y : (N, D...)    t : (N,)    h : (N, H)
+Shapes     N batch, *S axes of one example, D their product, H hidden.
+           x, y, dx, dy : (N, *S)    t : (N,)    h : (N, H)
 Sources    he2016-resnet  (residual blocks);  ho2020-ddpm  appendix B (the time added after the
            first map of a block)
 
@@ -15,6 +16,8 @@ it, and e collects one gradient from each block. t itself is not differentiated.
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
+
+import numpy as np
 
 from refgen import ops as reference
 from refgen.layers import Activation, Dense, Layer, Sequence
@@ -43,7 +46,10 @@ def mlp(
 
 @dataclass(frozen=True)
 class TimeMLP:
-    """A residual MLP of (x, t), (N, dim) and (N,) -> (N, dim), for noise predictors."""
+    """A residual MLP of (x, t), (N, *S) and (N,) -> (N, *S), for noise predictors.
+
+    dim is the number of entries of one example; images are read as one long row.
+    """
 
     dim: int
     hidden: int = 256
@@ -65,7 +71,7 @@ class TimeMLP:
         layers = self._layers()
         clock, _ = reference.sinusoidal_embedding_forward(t.astype(x.dtype), dim=self.embedding)
         e, time_cache = layers["time"].forward(params["time"], clock)  # (MLP.1)
-        h, in_cache = layers["in"].forward(params["in"], x)
+        h, in_cache = layers["in"].forward(params["in"], np.reshape(x, (len(x), -1)))
         block_caches = []
         for i in range(self.blocks):
             inner, first = layers[f"first{i}"].forward(params[f"first{i}"], h)
@@ -74,14 +80,14 @@ class TimeMLP:
             h = h + outer  # (MLP.2)
             block_caches.append((first, shift_cache, second))
         y, out_cache = layers["out"].forward(params["out"], h)  # (MLP.3)
-        return y, (time_cache, in_cache, block_caches, out_cache)
+        return np.reshape(y, x.shape), (time_cache, in_cache, block_caches, out_cache)
 
     def backward(self, dy: Array, cache: Cache) -> tuple[Array, Grads]:
         """Return (dx, grads)."""
         layers = self._layers()
         grads: Grads = {}
         time_cache, in_cache, block_caches, out_cache = cache
-        dh, grads["out"] = layers["out"].backward(dy, out_cache)
+        dh, grads["out"] = layers["out"].backward(np.reshape(dy, (len(dy), -1)), out_cache)
         de_blocks = []
         for i in reversed(range(self.blocks)):
             first, shift_cache, second = block_caches[i]
@@ -93,7 +99,7 @@ class TimeMLP:
         dx, grads["in"] = layers["in"].backward(dh, in_cache)
         de = sum(de_blocks[1:], start=de_blocks[0])  # (MLP.4)
         _, grads["time"] = layers["time"].backward(de, time_cache)
-        return dx, grads
+        return np.reshape(dx, dy.shape), grads
 
     def _layers(self) -> dict[str, Sequence]:
         """Return every piece by name; all but `in` and `shift` carry their activation."""

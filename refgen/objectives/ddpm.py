@@ -1,6 +1,7 @@
 r"""The noise predictor's loss: predict the noise that was mixed into the data.
 
-Shapes     N batch, D data.   data, x, noise : (N, D)    t : (N,) in 1 .. T    loss : (N,)
+Shapes     N batch, *S axes of one example.   data, x, noise : (N, *S)    t : (N,) in 1 .. T
+           loss : (N,)
 Sources    ho2020-ddpm  eq. 12 (weighted), eq. 14 and algorithm 1 (simple)
 
     t ~ U{1 .. T},   ε ~ N(0, I),   x = √ᾱ_t data + √(1 − ᾱ_t) ε                   (DD.1)
@@ -17,12 +18,11 @@ Adjoint. Nothing but the prediction depends on parameters:
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from refgen import ops as reference
-from refgen.models import TimeMLP
 from refgen.noise import Noise
 from refgen.ops.protocol import Ops
 from refgen.processes import Schedule
@@ -46,11 +46,21 @@ def loss_weights(schedule: Schedule, weight: str) -> Array:
     return w
 
 
+class Predictor(Protocol):
+    """A network ε̂ : (N, *S), (N,) -> (N, *S)."""
+
+    def forward(self, params: Any, x: Array, t: Array) -> tuple[Array, Cache]:
+        """Return (y, cache)."""
+
+    def backward(self, dy: Array, cache: Cache) -> tuple[Array, Grads]:
+        """Return (dx, grads)."""
+
+
 @dataclass(frozen=True)
 class NoisePrediction:
     """The loss of a network ε̂(x, t) under a schedule. Raises ValueError for an unknown weight."""
 
-    model: TimeMLP
+    model: Predictor
     schedule: Schedule
     weight: str = "simple"
     ops: Ops = field(default=reference, repr=False, compare=False)
@@ -67,12 +77,13 @@ class NoisePrediction:
         noise_hat, model_cache = self.model.forward(params, x, t)
         w = loss_weights(self.schedule, self.weight)[t].astype(dtype)
         residual = noise_hat - eps
-        loss = w * np.sum(residual * residual, axis=1)  # (DD.2)
+        loss = w * np.sum(residual * residual, axis=tuple(range(1, residual.ndim)))  # (DD.2)
         return {"loss": loss}, (w, residual, model_cache)
 
     def backward(self, dloss: Array, cache: Cache) -> Grads:
         """Return grads, in the tree of params."""
         w, residual, model_cache = cache
-        dnoise_hat = 2.0 * (w * dloss)[:, None] * residual  # (DD.5)
+        each = np.reshape(w * dloss, (-1, *[1] * (residual.ndim - 1)))
+        dnoise_hat = 2.0 * each * residual  # (DD.5)
         _, grads = self.model.backward(dnoise_hat, model_cache)
         return grads

@@ -32,6 +32,14 @@ from refgen.ops.adversarial import (
     nonsaturating_loss_backward,
     nonsaturating_loss_forward,
 )
+from refgen.ops.attention import (
+    attention_backward,
+    attention_forward,
+    softmax_backward,
+    softmax_curvature,
+    softmax_forward,
+    softmax_tangent,
+)
 from refgen.ops.conv import (
     conv2d_backward,
     conv2d_curvature,
@@ -52,8 +60,16 @@ from refgen.ops.dense import (
     dense_forward,
 )
 from refgen.ops.embedding import (
+    embedding_lookup_backward,
+    embedding_lookup_forward,
     sinusoidal_embedding_backward,
     sinusoidal_embedding_forward,
+)
+from refgen.ops.fused import (
+    group_norm_film_silu_backward,
+    group_norm_film_silu_forward,
+    group_norm_silu_backward,
+    group_norm_silu_forward,
 )
 from refgen.ops.gaussian import (
     gaussian_kl_backward,
@@ -72,10 +88,28 @@ from refgen.ops.likelihood import (
     gaussian_nll_backward,
     gaussian_nll_forward,
 )
+from refgen.ops.modulation import (
+    adaln_backward,
+    adaln_forward,
+    film_backward,
+    film_forward,
+    gate_backward,
+    gate_forward,
+)
 from refgen.ops.noising import (
     noising_backward,
     noising_drawn,
     noising_forward,
+)
+from refgen.ops.normalization import (
+    group_norm_backward,
+    group_norm_curvature,
+    group_norm_forward,
+    group_norm_tangent,
+    layer_norm_backward,
+    layer_norm_curvature,
+    layer_norm_forward,
+    layer_norm_tangent,
 )
 from refgen.ops.resample import (
     average_downsample_backward,
@@ -101,11 +135,15 @@ from refgen.ops.step import (
 )
 
 __all__ = [
+    "adaln_backward",
+    "adaln_forward",
     "adam_ema_step",
     "adam_step",
     "affine_coupling_backward",
     "affine_coupling_forward",
     "affine_coupling_inverse",
+    "attention_backward",
+    "attention_forward",
     "average_downsample_backward",
     "average_downsample_forward",
     "bernoulli_nll_backward",
@@ -133,12 +171,30 @@ __all__ = [
     "discriminator_loss_backward",
     "discriminator_loss_forward",
     "ema_step",
+    "embedding_lookup_backward",
+    "embedding_lookup_forward",
+    "film_backward",
+    "film_forward",
+    "gate_backward",
+    "gate_forward",
     "gaussian_kl_backward",
     "gaussian_kl_forward",
     "gaussian_nll_backward",
     "gaussian_nll_forward",
     "gelu_backward",
     "gelu_forward",
+    "group_norm_backward",
+    "group_norm_curvature",
+    "group_norm_film_silu_backward",
+    "group_norm_film_silu_forward",
+    "group_norm_forward",
+    "group_norm_silu_backward",
+    "group_norm_silu_forward",
+    "group_norm_tangent",
+    "layer_norm_backward",
+    "layer_norm_curvature",
+    "layer_norm_forward",
+    "layer_norm_tangent",
     "leaky_relu_backward",
     "leaky_relu_forward",
     "minimax_loss_backward",
@@ -167,6 +223,10 @@ __all__ = [
     "silu_forward",
     "sinusoidal_embedding_backward",
     "sinusoidal_embedding_forward",
+    "softmax_backward",
+    "softmax_curvature",
+    "softmax_forward",
+    "softmax_tangent",
     "softplus",
     "softplus_backward",
     "softplus_forward",

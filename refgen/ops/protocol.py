@@ -47,6 +47,56 @@ class Ops(Protocol):
     def conv_transpose2d_backward(self, dy: Array, cache: Any) -> tuple[Array, Array, Array]:
         """Return (dx, dw, db)."""
 
+    def group_norm_forward(
+        self, x: Array, gamma: Array, beta: Array, *, groups: int, eps: float = 1e-5
+    ) -> tuple[Array, Any]:
+        """Return (y, cache)."""
+
+    def group_norm_backward(self, dy: Array, cache: Any) -> tuple[Array, Array, Array]:
+        """Return (dx, dgamma, dbeta)."""
+
+    def group_norm_silu_forward(
+        self, x: Array, gamma: Array, beta: Array, *, groups: int, eps: float = 1e-5
+    ) -> tuple[Array, Any]:
+        """Return (y, cache)."""
+
+    def group_norm_silu_backward(self, dy: Array, cache: Any) -> tuple[Array, Array, Array]:
+        """Return (dx, dgamma, dbeta)."""
+
+    def group_norm_film_silu_forward(
+        self,
+        x: Array,
+        gamma: Array,
+        beta: Array,
+        scale: Array,
+        shift: Array,
+        *,
+        groups: int,
+        eps: float = 1e-5,
+    ) -> tuple[Array, Any]:
+        """Return (y, cache)."""
+
+    def group_norm_film_silu_backward(
+        self, dy: Array, cache: Any
+    ) -> tuple[Array, Array, Array, Array, Array]:
+        """Return (dx, dgamma, dbeta, dscale, dshift)."""
+
+    def layer_norm_forward(
+        self, x: Array, gamma: Array, beta: Array, *, eps: float = 1e-5
+    ) -> tuple[Array, Any]:
+        """Return (y, cache)."""
+
+    def layer_norm_backward(self, dy: Array, cache: Any) -> tuple[Array, Array, Array]:
+        """Return (dx, dgamma, dbeta)."""
+
+    def attention_forward(
+        self, q: Array, k: Array, v: Array, mask: Array | None = None, *, heads: int
+    ) -> tuple[Array, Any]:
+        """Return (y, cache)."""
+
+    def attention_backward(self, dy: Array, cache: Any) -> tuple[Array, Array, Array]:
+        """Return (dq, dk, dv)."""
+
     def noising_forward(self, data: Array, noise: Array, a: Array, b: Array) -> tuple[Array, Any]:
         """Return (x, cache)."""
 

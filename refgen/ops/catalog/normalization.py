@@ -1,5 +1,76 @@
 """Rows of the normalizations and of the modulations that follow them."""
 
-from refgen.ops.catalog.op import Op
+from typing import Any
 
-ROWS: tuple[Op, ...] = ()
+from refgen.ops.catalog.op import Dims, Op
+
+
+def _grouped(dims: Dims) -> Dims:
+    """Make groups divide channels, three or more in each.
+
+    A set of two is ±1 whatever it was, up to eps: all derivatives are rounding errors of 0.
+    """
+    return {**dims, "C": (dims["C"] + 2) * dims["G"]}
+
+
+def _groups(dims: Dims) -> dict[str, Any]:
+    return {"groups": dims["G"]}
+
+
+AFFINE = {"x": "N *S C", "gamma": "C", "beta": "C"}
+STEERED = {"scale": "N C", "shift": "N C"}
+
+ROWS = (
+    Op(
+        "group_norm",
+        "normalization",
+        AFFINE,
+        wrt=("x", "gamma", "beta"),
+        extra="G",
+        constrain=_grouped,
+        static=_groups,
+        tangent=True,
+    ),
+    Op(
+        "layer_norm",
+        "normalization",
+        AFFINE,
+        wrt=("x", "gamma", "beta"),
+        extra="G",
+        constrain=_grouped,
+        tangent=True,
+    ),
+    Op("film", "modulation", {"x": "N *S C", **STEERED}, wrt=("x", "scale", "shift")),
+    Op(
+        "adaln",
+        "modulation",
+        {"x": "N *S C", **STEERED},
+        wrt=("x", "scale", "shift"),
+        extra="G",
+        constrain=_grouped,
+    ),
+    Op(
+        "gate",
+        "modulation",
+        {"x": "N *S C", "branch": "N *S C", "gate": "N C"},
+        wrt=("x", "branch", "gate"),
+    ),
+    Op(
+        "group_norm_silu",
+        "fused",
+        AFFINE,
+        wrt=("x", "gamma", "beta"),
+        extra="G",
+        constrain=_grouped,
+        static=_groups,
+    ),
+    Op(
+        "group_norm_film_silu",
+        "fused",
+        AFFINE | STEERED,
+        wrt=("x", "gamma", "beta", "scale", "shift"),
+        extra="G",
+        constrain=_grouped,
+        static=_groups,
+    ),
+)

@@ -1,0 +1,184 @@
+r"""Normalization: make the numbers of a group have mean 0 and variance 1, then scale and shift.
+
+Shapes     N batch, *S image axes, C channels, G groups.   x, y, dx, dy : (N, *S, C)
+           gamma, beta : (C,)
+           group_norm   one set for each example and group: all of *S and C/G channels
+           layer_norm   one set for each example and place: the C channels
+Sources    wu2018-group-norm  eq. 1-3;  ba2016-layer-norm
+
+Let M be the size of a set, ⟨·⟩ the mean over it. As one set is normalized like any other:
+
+    μ = ⟨x⟩,   v = ⟨(x − μ)²⟩,   r = 1 / √(v + ε)                                 (NM.1)
+    x̂ = r (x − μ),   y = γ x̂ + β                                                  (NM.2)
+
+The variance is taken of the differences, in a second pass: ⟨x²⟩ − μ² loses all its digits
+where the mean is large.
+
+Adjoint. Every entry of a set moves its mean and its spread, so x̂ as a whole can neither be
+shifted nor stretched by x: both directions are taken out of the gradient.
+
+    P(g) = g − ⟨g⟩ − x̂ ⟨g x̂⟩                                                      (NM.3)
+    dx = r P(γ dy),   dγ = Σ dy x̂,   dβ = Σ dy                                    (NM.4)
+
+Tangent. The Jacobian r P is symmetric, so tangents and gradients move alike:
+
+    ẏ = γ r P(ẋ) + γ̇ x̂ + β̇                                                        (NM.5)
+
+Curvature. With u = γ dẏ, a = ⟨u x̂⟩ and b = ⟨ẋ x̂⟩ the number ⟨u, r P(ẋ)⟩ is
+M r (⟨u ẋ⟩ − ⟨u⟩⟨ẋ⟩ − a b); from ∂r = −r² x̂ / M and ∂a = r P(u) / M, ∂b = r P(ẋ) / M:
+
+    dx = r P(γ̇ dẏ) − r² [x̂ (⟨u ẋ⟩ − ⟨u⟩⟨ẋ⟩ − a b) + b P(u) + a P(ẋ)]               (NM.6)
+    dγ = Σ dẏ r P(ẋ),   dβ = 0                                                    (NM.7)
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from refgen.typing import Array
+
+Axes = tuple[int, ...]
+
+
+class Standard(NamedTuple):
+    """Sets of mean 0 and variance 1, and what was divided by to make them so."""
+
+    x_hat: Array
+    rstd: Array  # r, one number a set
+    axes: Axes  # of a set
+
+
+class NormCache(NamedTuple):
+    """What backward needs."""
+
+    sets: Standard  # in the shape in which a set has axes of its own
+    gamma: Array
+
+
+def standardize(x: Array, axes: Axes, eps: float) -> Standard:
+    """Return x̂ of the sets that span the axes: what every norm of refgen begins with."""
+    centred = x - np.mean(x, axis=axes, keepdims=True)
+    var = np.mean(centred * centred, axis=axes, keepdims=True)
+    rstd = 1.0 / np.sqrt(var + eps)  # (NM.1)
+    return Standard(centred * rstd, rstd, axes)  # (NM.2)
+
+
+def standardize_backward(g: Array, sets: Standard) -> Array:
+    """Return r P(g): the gradient and, since r P is symmetric, the tangent of standardize."""
+    return sets.rstd * _project(g, sets)
+
+
+def standardize_curvature(u: Array, x_dot: Array, sets: Standard) -> Array:
+    """Return the gradient in x of ⟨u, r P(ẋ)⟩."""
+    x_hat, rstd, axes = sets
+    a, b = _mean(u * x_hat, axes), _mean(x_dot * x_hat, axes)
+    inner = _mean(u * x_dot, axes) - _mean(u, axes) * _mean(x_dot, axes) - a * b
+    bent = x_hat * inner + b * _project(u, sets) + a * _project(x_dot, sets)
+    return -rstd * rstd * bent  # (NM.6)
+
+
+def group_norm_forward(
+    x: Array, gamma: Array, beta: Array, *, groups: int, eps: float = 1e-5
+) -> tuple[Array, NormCache]:
+    """Return (y, cache). Raises ValueError unless groups divide the channels.
+
+    >>> x = np.array([[1.0, 3.0, 10.0, 30.0]])
+    >>> y, _ = group_norm_forward(x, np.ones(4), np.zeros(4), groups=2, eps=0.0)
+    >>> y
+    array([[-1.,  1., -1.,  1.]])
+    """
+    check_groups("group_norm", x.shape[-1], groups)
+    sets = standardize(_grouped(x, groups), (1, 3), eps)
+    return gamma * np.reshape(sets.x_hat, x.shape) + beta, NormCache(sets, gamma)
+
+
+def group_norm_backward(dy: Array, cache: NormCache) -> tuple[Array, Array, Array]:
+    """Return (dx, dgamma, dbeta)."""
+    sets, gamma = cache
+    groups = sets.x_hat.shape[2]
+    dx = np.reshape(standardize_backward(_grouped(gamma * dy, groups), sets), dy.shape)
+    return dx, channel_sum(dy * np.reshape(sets.x_hat, dy.shape)), channel_sum(dy)  # (NM.4)
+
+
+def group_norm_tangent(x_dot: Array, gamma_dot: Array, beta_dot: Array, cache: NormCache) -> Array:
+    """Return y_dot."""
+    sets, gamma = cache
+    shape, groups = x_dot.shape, sets.x_hat.shape[2]
+    moved = np.reshape(standardize_backward(_grouped(x_dot, groups), sets), shape)
+    return gamma * moved + gamma_dot * np.reshape(sets.x_hat, shape) + beta_dot  # (NM.5)
+
+
+def group_norm_curvature(
+    dy_dot: Array, x_dot: Array, gamma_dot: Array, beta_dot: Array, cache: NormCache
+) -> tuple[Array, Array, Array]:
+    """Return the gradients of ⟨dy_dot, y_dot⟩ in (x, gamma, beta); beta has none."""
+    sets, gamma = cache
+    groups = sets.x_hat.shape[2]
+    direct = standardize_backward(_grouped(gamma_dot * dy_dot, groups), sets)
+    moving = _grouped(x_dot, groups)
+    bent = standardize_curvature(_grouped(gamma * dy_dot, groups), moving, sets)
+    moved = np.reshape(standardize_backward(moving, sets), x_dot.shape)
+    dx = np.reshape(direct + bent, x_dot.shape)
+    return dx, channel_sum(dy_dot * moved), np.zeros_like(beta_dot)  # (NM.7)
+
+
+def layer_norm_forward(
+    x: Array, gamma: Array, beta: Array, *, eps: float = 1e-5
+) -> tuple[Array, NormCache]:
+    """Return (y, cache)."""
+    sets = standardize(x, (-1,), eps)
+    return gamma * sets.x_hat + beta, NormCache(sets, gamma)
+
+
+def layer_norm_backward(dy: Array, cache: NormCache) -> tuple[Array, Array, Array]:
+    """Return (dx, dgamma, dbeta)."""
+    sets, gamma = cache
+    dx = standardize_backward(gamma * dy, sets)
+    return dx, channel_sum(dy * sets.x_hat), channel_sum(dy)
+
+
+def layer_norm_tangent(x_dot: Array, gamma_dot: Array, beta_dot: Array, cache: NormCache) -> Array:
+    """Return y_dot."""
+    sets, gamma = cache
+    return gamma * standardize_backward(x_dot, sets) + gamma_dot * sets.x_hat + beta_dot
+
+
+def layer_norm_curvature(
+    dy_dot: Array, x_dot: Array, gamma_dot: Array, beta_dot: Array, cache: NormCache
+) -> tuple[Array, Array, Array]:
+    """Return the gradients of ⟨dy_dot, y_dot⟩ in (x, gamma, beta); beta has none."""
+    sets, gamma = cache
+    direct = standardize_backward(gamma_dot * dy_dot, sets)
+    bent = standardize_curvature(gamma * dy_dot, x_dot, sets)
+    dgamma = channel_sum(dy_dot * standardize_backward(x_dot, sets))
+    return direct + bent, dgamma, np.zeros_like(beta_dot)
+
+
+def channel_sum(a: Array) -> Array:
+    """Return the sum over all axes but the last."""
+    total: Array = np.sum(a, axis=tuple(range(a.ndim - 1)))
+    return total
+
+
+def check_groups(name: str, channels: int, groups: int) -> None:
+    """Raise ValueError unless groups divide channels."""
+    if groups < 1 or channels % groups:
+        raise ValueError(
+            f"{name}: {channels} channels cannot be cut into {groups} groups: channels must be a "
+            f"multiple of {max(groups, 1)}"
+        )
+
+
+def _grouped(a: Array, groups: int) -> Array:
+    """Return (N, *S, C) as (N, S, G, C/G)."""
+    return np.reshape(a, (a.shape[0], -1, groups, a.shape[-1] // groups))
+
+
+def _project(g: Array, sets: Standard) -> Array:
+    axes = sets.axes
+    return g - _mean(g, axes) - sets.x_hat * _mean(g * sets.x_hat, axes)  # (NM.3)
+
+
+def _mean(a: Array, axes: Axes) -> Array:
+    mean: Array = np.mean(a, axis=axes, keepdims=True)
+    return mean
