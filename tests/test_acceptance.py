@@ -26,6 +26,10 @@ BARS = {
         "inverse_error": lambda v: v <= 1e-10,
         "logdet_error": lambda v: v <= 1e-9,
     },
+    "classifier": {
+        "digits_accuracy": lambda v: v >= 0.97,
+        "fashion_accuracy": lambda v: v >= 0.84,
+    },
 }
 
 

@@ -3,14 +3,21 @@
 import numpy as np
 import pytest
 
+from refgen.data import Dataset, load
 from refgen.data.toys import toy
 from refgen.exact import Gaussian, Mixture
 from refgen.metrics import (
+    accuracy,
     baselines,
     bayes_distance,
+    can_be_judged,
+    class_gap,
+    class_shares,
+    confusion,
     copy_ratio,
     format_table,
     frechet_distance,
+    image_tables,
     judge_table,
     knn_precision_recall,
     mode_statistics,
@@ -286,3 +293,78 @@ def test_class_gaussians_have_the_moments_of_their_class(pictures):
         error = np.std(own, axis=0) / np.sqrt(np.sum(nearest == c))
         gap = np.mean(rows[nearest == c], axis=0) - np.mean(own, axis=0)
         assert np.all(np.abs(gap) < 4.5 * error)
+
+
+def test_a_confusion_table_has_the_true_class_in_its_rows():
+    labels, found = np.array([0, 0, 0, 1, 2, 2]), np.array([0, 0, 1, 1, 0, 2])
+    matrix = confusion(labels, found, 4)
+    assert matrix.tolist() == [[2, 1, 0, 0], [0, 1, 0, 0], [1, 0, 1, 0], [0, 0, 0, 0]]
+    assert accuracy(matrix) == np.mean(labels == found)
+    assert matrix.sum(axis=1).tolist() == np.bincount(labels, minlength=4).tolist()
+    assert np.allclose(class_shares(found, 4), matrix.sum(axis=0) / 6)
+
+
+def test_labels_that_no_class_has_are_refused():
+    for labels in ([3], [-1], []):
+        with pytest.raises(ValueError, match=r"0 \.\. 2"):
+            class_shares(np.array(labels, dtype=np.int64), 3)
+    with pytest.raises(ValueError, match="do not go with"):
+        confusion(np.array([0, 1]), np.array([0]), 2)
+
+
+def test_the_class_gap_is_what_must_be_moved():
+    p, q = np.array([0.5, 0.5, 0.0]), np.array([0.25, 0.5, 0.25])
+    assert class_gap(p, q) == 0.25
+    assert class_gap(p, p) == 0
+    assert class_gap(np.array([1.0, 0.0]), np.array([0.0, 1.0])) == 1
+
+
+def test_the_tables_of_a_perfect_and_of_a_copying_system_say_so():
+    """Labels stand for the judge: the class of the nearest image of the data set."""
+    digits = load("digits")
+    train, held_out = digits.split()
+    pixels = digits.data.reshape(len(digits), -1)
+
+    def classify(images):
+        gaps = np.linalg.norm(pixels[None] - images.reshape(len(images), 1, -1), axis=2)
+        return digits.labels[np.argmin(gaps, axis=1)]
+
+    sets = {"perfect": held_out.data, "ones": np.repeat(train.data[train.labels == 1][:1], 500, 0)}
+    figures, shares = image_tables(sets, digits, Noise(0), classify=classify)
+    rows = {row["samples"]: row for row in figures}
+    assert list(rows) == ["perfect", "ones", "gaussian", "class gaussians", "copies", "real"]
+    assert rows["perfect"]["precision"] == rows["perfect"]["recall"] == 1
+    assert rows["perfect"]["class_gap"] == rows["copies"]["copy_ratio"] == 0
+    assert rows["ones"]["class_gap"] > 0.85
+    named = {row["samples"]: [row[str(c)] for c in range(10)] for row in shares}
+    assert list(named) == [*rows, "held out"]
+    assert named["perfect"] == named["held out"]
+    assert named["held out"] == (np.bincount(held_out.labels) / 500).tolist()
+    assert named["ones"] == [0, 1, 0, 0, 0, 0, 0, 0, 0, 0]
+
+
+def test_the_tables_can_be_of_features():
+    def ink(images):
+        return np.sort(images.reshape(len(images), -1), axis=1)  # a mirror changes nothing
+
+    digits = load("digits")
+    _, held_out = digits.split()
+    mirrored = held_out.data[:, :, ::-1]
+    on_pixels, none = image_tables({"mirrored": mirrored}, digits, Noise(0))
+    on_features, _ = image_tables({"mirrored": mirrored}, digits, Noise(0), features=ink)
+    assert none == []
+    assert on_pixels[0]["precision"] < 0.5
+    assert on_features[0]["precision"] == 1
+    assert on_features[0]["sliced"] == on_pixels[0]["sliced"]
+
+
+def test_what_lacks_labels_or_images_cannot_be_judged():
+    digits = load("digits")
+    unlabelled = Dataset("bare", digits.data, None, "images", 17, digits.held_out)
+    by_lot = Dataset("lot", digits.data, digits.labels, "images", 17)  # 179 held out
+    few = Dataset("few", digits.data[:900], digits.labels[:900], "images", 17)
+    assert can_be_judged(digits)
+    for data in (unlabelled, by_lot, few, load("toy:ring")):
+        assert not can_be_judged(data)
+        with pytest.raises(ValueError, match="judging needs 500 held-out images"):
+            image_tables({}, data, Noise(0))

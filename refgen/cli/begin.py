@@ -23,6 +23,8 @@ def new(args: argparse.Namespace, entry: "Entry") -> "tuple[Plan, Dataset, Path]
     recipe = dict(entry.images if dataset.kind == "images" else entry.points)
     if dataset.levels and settings.has(entry, "levels"):
         recipe["levels"] = dataset.levels
+    if dataset.labels is not None and "classes" in recipe:
+        recipe["classes"] = max(2, int(dataset.labels.max()) + 1)
     flags = {key: getattr(args, key) for key in ("steps", "batch", "lr", "seed")}
     chosen = recipe | chosen | settings.assigned(args.set, entry)
     chosen |= {key: value for key, value in flags.items() if value is not None}

@@ -2,28 +2,88 @@
 
 from typing import TYPE_CHECKING, Any
 
+from refgen.cli import terms
+from refgen.cli.progress import Progress
+
 if TYPE_CHECKING:
     from refgen.data import Dataset
     from refgen.noise import Noise
-    from refgen.systems import System
+    from refgen.systems import Classifier, System
+    from refgen.training import Judge
     from refgen.typing import Array
 
-COUNT = 500  # images on either side of the table
 POINTS = 2000
+ON_PIXELS = ("digits",)  # whose pixels say enough about distance
 
 
 def judge(
-    name: str, system: "System", params: Any, data: str, dataset: "Dataset", noise: "Noise"
+    name: str,
+    system: "System",
+    params: Any,
+    data: str,
+    dataset: "Dataset",
+    noise: "Noise",
+    *,
+    quiet: bool = False,
 ) -> list[str]:
-    """Return lines on a system with its averaged parameters; digits and toys have figures."""
+    """Return lines on a system with its averaged parameters; labelled images and toys have figures.
+
+    Images need their judge, which is trained where the cache has none; stderr says so.
+    """
+    from refgen.metrics import can_be_judged
+    from refgen.metrics.table import COUNT
+    from refgen.systems import Classifier, generative, is_generative
+
+    if isinstance(system, Classifier):
+        return verdicts(system, params, dataset)
     lines = likelihood(name, system, params, dataset, noise.at("likelihood"))
-    if data == "digits":
-        samples = system.sample(params, COUNT, noise.at("samples"))
-        lines += images(name, samples, dataset, noise)
+    if not is_generative(system):
+        return lines
+    if can_be_judged(dataset):
+        samples = generative(system).sample(params, COUNT, noise.at("samples"))
+        lines += images(name, samples, dataset, noise, trained_judge(dataset, quiet=quiet))
     elif data.startswith("toy:"):
-        samples = system.sample(params, POINTS, noise.at("samples"))
+        samples = generative(system).sample(params, POINTS, noise.at("samples"))
         lines += points(samples, data.removeprefix("toy:"), noise)
     return lines
+
+
+def trained_judge(dataset: "Dataset", *, quiet: bool = False) -> "Judge":
+    """Return the judge of a data set; a training of it is seen on stderr."""
+    from refgen.training import judge_of
+
+    bars: list[Progress] = []
+
+    def watch(done: int, total: int) -> None:
+        if not bars:
+            bars.append(Progress(total, "step of the judge", quiet=quiet))
+        bars[0].to(done)
+
+    try:
+        return judge_of(dataset, say=None if quiet else terms.say, on_step=watch)
+    finally:
+        for bar in bars:
+            bar.__exit__()
+
+
+def verdicts(system: "Classifier", params: Any, dataset: "Dataset") -> list[str]:
+    """Return a classifier's held-out accuracy and its confusion table."""
+    from refgen.data.fashion import CLASSES
+    from refgen.metrics import accuracy, confusion, format_table
+
+    _, held_out = dataset.split()
+    assert held_out.labels is not None  # it was trained on labels
+    found = confusion(held_out.labels, system.labels(params, held_out.data), system.classes)
+    rows: list[dict[str, str | float]] = []
+    for true, counts in enumerate(found):
+        word = f"{true} {CLASSES[true]}" if dataset.name.startswith("fashion") else str(true)
+        rows.append({"true": word} | {str(named): int(n) for named, n in enumerate(counts)})
+    return [
+        f"right on {100 * accuracy(found):.1f} % of {len(held_out):,} held-out {dataset.kind}",
+        "",
+        "how often each class was named",
+        *format_table(rows).splitlines(),
+    ]
 
 
 def likelihood(
@@ -49,27 +109,30 @@ def likelihood(
     return lines
 
 
-def images(name: str, samples: "Array", dataset: "Dataset", noise: "Noise") -> list[str]:
-    """Return the table of samples and of the four rows that need no training.
+def images(
+    name: str, samples: "Array", dataset: "Dataset", noise: "Noise", judge: "Judge"
+) -> list[str]:
+    """Return the tables of samples and of the four rows that need no training.
 
-    Of each set 500, judged against 500 held-out images. The row "real" is of 500 training images,
-    with the rest as its training set: nothing else is left that is real.
+    The judge names classes; its features serve the figures, but for data in ON_PIXELS.
     """
-    import numpy as np
+    from refgen.metrics import format_table, image_tables
 
-    from refgen.metrics import baselines, format_table, judge_table
-
-    train, held_out = dataset.split()
-    against = held_out.data[:COUNT]
-    order = np.argsort(noise.at("order").uniform(len(train)), kind="stable")
-    real, rest = train.data[order[:COUNT]], train.data[order[COUNT:]]
-    assert train.labels is not None
-    rows = baselines(train.data, train.labels, real, noise.at("baselines"), COUNT)
-    rows.pop("real")
-    table = judge_table({name: samples, **rows}, against, train.data, noise)
-    table += judge_table({"real": real}, against, rest, noise)
-    head = f"{COUNT} samples against {COUNT} held-out images, on pixels"
-    return ["", head, *format_table(table).splitlines()]
+    on_pixels = dataset.name in ON_PIXELS
+    features = None if on_pixels else judge.features
+    figures, shares = image_tables(
+        {name: samples}, dataset, noise, features=features, classify=judge.labels
+    )
+    count, where = len(samples), "pixels" if on_pixels else "the judge's features"
+    return [
+        "",
+        f"{count} samples against {count} held-out images, on {where}",
+        *format_table(figures).splitlines(),
+        "",
+        f"share of each class by the judge, who is right on {100 * judge.accuracy:.1f} % of "
+        f"{judge.held_out:,} held-out images",
+        *format_table(shares).splitlines(),
+    ]
 
 
 def points(samples: "Array", name: str, noise: "Noise") -> list[str]:

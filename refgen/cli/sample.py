@@ -35,6 +35,7 @@ def run(args: argparse.Namespace) -> int:
     import numpy as np
 
     from refgen.noise import Noise
+    from refgen.systems import generative
     from refgen.training import Run, RunError
 
     with terms.refusing(RunError):
@@ -49,7 +50,8 @@ def run(args: argparse.Namespace) -> int:
             f"`refgen train {plan.entry.id} --resume --out {record.path}` goes on with it"
         )
     ops, chosen = backends.choose(args.backend or plan.backend)
-    system = plan.build(ops)
+    with terms.refusing():
+        system = generative(plan.build(ops))
     terms.say(f"drawing {args.n} from {plan.entry.id} after {state.step} steps, backend {chosen}")
     with terms.refusing():  # a sampler or steps that the system does not have
         samples = system.sample(

@@ -39,13 +39,15 @@ def add(commands: terms.Commands) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train; 130 or 143 when stopped by a signal, with the state saved."""
     from refgen.systems import find
-    from refgen.training import RunError, start
+    from refgen.training import RunError, require_labels, start
 
     with terms.refusing():
         entry = find(args.system)
     plan, dataset, folder = (begin.resumed if args.resume else begin.new)(args, entry)
     ops, chosen = backends.choose(args.backend or plan.backend)
     system = plan.build(ops)
+    with terms.refusing():
+        require_labels(system, dataset)
     with terms.refusing(RunError):
         record, state = begin.enter(args, plan, folder)
         with record.locked():
@@ -117,15 +119,19 @@ def _conclude(
 ) -> None:
     """Print where things are, how to go on, and what the samples are worth."""
     from refgen.noise import Noise
+    from refgen.systems import is_generative
 
     path = record.path
     print(f"{plan.entry.id} trained for {state.step} steps: {path}")
     for what in (f"samples/step-{state.step:06d}.png", "curves.png", "metrics.jsonl"):
         if (path / what).exists():
             print(f"  {path / what}")
-    print(f"sample it with\n  refgen sample {path} -n 64 --out samples.png")
+    if is_generative(system):
+        print(f"sample it with\n  refgen sample {path} -n 64 --out samples.png")
     if not args.quiet:
         terms.say("judging ...")
     noise = Noise(plan.recipe.seed).at("judge")
-    lines = judging.judge(plan.entry.id, system, state.average, plan.data, dataset, noise)
+    lines = judging.judge(
+        plan.entry.id, system, state.average, plan.data, dataset, noise, quiet=args.quiet
+    )
     print("\n".join(lines))

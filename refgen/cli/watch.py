@@ -7,7 +7,7 @@ from refgen.cli.progress import Progress
 
 if TYPE_CHECKING:
     from refgen.cli.settings import Plan
-    from refgen.systems import System
+    from refgen.systems import Generative, System
     from refgen.training import Run, State
     from refgen.typing import Array
 
@@ -56,19 +56,26 @@ class Watch:
         """Write samples/step-N.png and the curves, where pictures can be drawn."""
         if not self.draws:
             return
-        from refgen.noise import Noise
+        from refgen.systems import generative, is_generative
 
-        options: dict[str, Any] = {}
-        if fast and "ddim" in self.system.samplers:
-            options = {"sampler": "ddim", "steps": min(FAST, getattr(self.system, "T", FAST))}
-        count = IMAGES if len(self.system.shape) == 3 else POINTS
-        noise = Noise(self.seed).at("pictures")  # the same at every step: one watches them change
-        samples = self.system.sample(state.average, count, noise, **options)
-        path = self.run.path / "samples" / f"step-{state.step:06d}.png"
-        pictures.picture(samples, self.data, path)
+        if is_generative(self.system):
+            self.sample(generative(self.system), state, fast)
         history = self.history()
         if history:
             pictures.curves(history, self.run.path / "curves.png", self.unit)
+
+    def sample(self, system: "Generative", state: "State", fast: bool) -> None:
+        """Write samples/step-N.png."""
+        from refgen.noise import Noise
+
+        options: dict[str, Any] = {}
+        if fast and "ddim" in system.samplers:
+            options = {"sampler": "ddim", "steps": min(FAST, getattr(system, "T", FAST))}
+        count = IMAGES if len(system.shape) == 3 else POINTS
+        noise = Noise(self.seed).at("pictures")  # the same at every step: one watches them change
+        samples = system.sample(state.average, count, noise, **options)
+        path = self.run.path / "samples" / f"step-{state.step:06d}.png"
+        pictures.picture(samples, self.data, path)
 
     def history(self) -> dict[str, list[tuple[int, float]]]:
         """Return {"player/term": [(step, value), ...]} of the run's log."""

@@ -1,6 +1,7 @@
 """How samples are judged: one function a figure, and the table that every system is shown in."""
 
 from refgen.metrics.bayes import BayesDistance, bayes_distance
+from refgen.metrics.classes import accuracy, class_gap, class_shares, confusion
 from refgen.metrics.images import (
     PrecisionRecall,
     copy_ratio,
@@ -15,17 +16,29 @@ from refgen.metrics.points import (
     sliced_ratio,
     sliced_wasserstein,
 )
-from refgen.metrics.table import baselines, format_table, judge_table
+from refgen.metrics.table import (
+    baselines,
+    can_be_judged,
+    format_table,
+    image_tables,
+    judge_table,
+)
 
 __all__ = [
     "BayesDistance",
     "ModeStatistics",
     "PrecisionRecall",
+    "accuracy",
     "baselines",
     "bayes_distance",
+    "can_be_judged",
+    "class_gap",
+    "class_shares",
+    "confusion",
     "copy_ratio",
     "format_table",
     "frechet_distance",
+    "image_tables",
     "judge_table",
     "knn_precision_recall",
     "mode_statistics",

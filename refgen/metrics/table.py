@@ -8,16 +8,19 @@ model, precision alone prefers copies. So the table always carries the same comp
     gaussian         one Gaussian with the mean and full covariance of the training images
     class gaussians  one for each class, in the proportion of the classes
     copies           training images, drawn without replacement where there are enough
-    real             further held-out images: what a perfect generator would get
+    real             further real images: what a perfect generator would get
 
-Samples of a Gaussian are not clipped to the range of the pixels.
+Samples of a Gaussian are not clipped to the range of the pixels. `image_tables` is the protocol
+that every system is shown under.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from refgen.data import Dataset
 from refgen.exact.gaussian import Gaussian
+from refgen.metrics.classes import class_gap, class_shares
 from refgen.metrics.images import (
     Features,
     copy_ratio,
@@ -31,6 +34,53 @@ from refgen.noise import Noise
 from refgen.typing import Array
 
 Row = dict[str, str | float]
+COUNT = 500  # images on either side of a table
+
+
+def can_be_judged(dataset: Dataset) -> bool:
+    """Tell whether `image_tables` has what it needs: labelled images, and enough of them."""
+    if dataset.kind != "images" or dataset.labels is None or len(dataset) < 3 * COUNT:
+        return False
+    train, held_out = dataset.split()
+    return len(held_out) >= COUNT and len(train) > COUNT
+
+
+def image_tables(
+    samples: Mapping[str, Array],
+    dataset: Dataset,
+    noise: Noise,
+    *,
+    features: Features | None = None,
+    classify: Callable[[Array], Array] | None = None,
+) -> tuple[list[Row], list[Row]]:
+    """Return the figures of each set of COUNT samples and of the four rows; then class shares.
+
+    All against the first COUNT held-out images. The row "real" is of COUNT training images, with
+    the rest as its training set: nothing else is left that is real. features and classify are the
+    judge's; without classify there is no second table. Raises ValueError for data of which
+    `can_be_judged` is false.
+    """
+    if not can_be_judged(dataset):
+        raise ValueError(f"{dataset.name}: judging needs {COUNT} held-out images and labels")
+    train, held_out = dataset.split()
+    assert train.labels is not None
+    against = held_out.data[:COUNT]
+    order = np.argsort(noise.at("order").uniform(len(train)), kind="stable")
+    real, rest = train.data[order[:COUNT]], train.data[order[COUNT:]]
+    rows = dict(samples) | baselines(train.data, train.labels, real, noise.at("baselines"), COUNT)
+    real = rows.pop("real")
+    figures = judge_table(rows, against, train.data, noise, features=features, classify=classify)
+    figures += judge_table(
+        {"real": real}, against, rest, noise, features=features, classify=classify
+    )
+    if classify is None:
+        return figures, []
+    classes = int(train.labels.max()) + 1
+    shares: list[Row] = []
+    for name, images in {**rows, "real": real, "held out": against}.items():
+        found = class_shares(classify(images), classes)
+        shares.append({"samples": name} | {str(c): float(s) for c, s in enumerate(found)})
+    return figures, shares
 
 
 def baselines(
@@ -80,6 +130,7 @@ def judge_table(
     if any(size != len(held_out) for size in sizes.values()):
         raise ValueError(f"each set needs {len(held_out)} images, as held_out has, not {sizes}")
     reference, memory = flat(held_out, features), flat(train, features)
+    due = None if classify is None else classify(held_out)
     table = []
     for name, images in samples.items():
         x = flat(images, features)
@@ -93,8 +144,10 @@ def judge_table(
             "frechet": frechet_distance(x, reference),
             "sliced": sliced_wasserstein(images, held_out, noise.at("sliced")),
         }
-        if classify is not None:
-            row["class_gap"] = _total_variation(classify(images), classify(held_out))
+        if classify is not None and due is not None:
+            found = classify(images)
+            classes = int(max(found.max(), due.max())) + 1
+            row["class_gap"] = class_gap(class_shares(found, classes), class_shares(due, classes))
         table.append(row)
     return table
 
@@ -123,9 +176,3 @@ def _cell(value: str | float) -> str:
     if isinstance(value, int):
         return str(value)
     return f"{value:.3f}" if 1e-3 <= abs(value) < 1e4 or value == 0 else f"{value:.2e}"
-
-
-def _total_variation(x: Array, y: Array) -> float:
-    classes = np.union1d(x, y)
-    gaps = [abs(float(np.mean(x == c)) - float(np.mean(y == c))) for c in classes]
-    return 0.5 * sum(gaps)

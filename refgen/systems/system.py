@@ -2,13 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol, cast
 
 from refgen.noise import Noise
 from refgen.ops.protocol import Ops
 from refgen.typing import Array, Grads, Params
 
-Gradient = Callable[[Any, Array, Noise], tuple[dict[str, Array], Grads]]
+Gradient = Callable[[Any, Any, Noise], tuple[dict[str, Array], Grads]]
+
+
+class Labelled(NamedTuple):
+    """A batch with its labels."""
+
+    data: Array  # (N, *shape)
+    labels: Array  # (N,) int64, 0 .. K − 1
 
 
 @dataclass(frozen=True)
@@ -16,13 +23,15 @@ class Turn:
     """One gradient step: which parameters move, and down which loss.
 
     gradient(params, batch, noise) returns the named terms, each (N,) and one of them "loss", and
-    the gradient of the mean loss in params[player]. A step of training takes every turn of a
-    system in order, each `repeat` times with a fresh batch and fresh noise.
+    the gradient of the mean loss in params[player]. The batch is (N, *shape), or for a turn that is
+    labelled a Labelled batch. A step of training takes every turn of a system in order, each
+    `repeat` times with a fresh batch and fresh noise.
     """
 
     player: str
     gradient: Gradient
     repeat: int = 1
+    labelled: bool = False
 
 
 class System(Protocol):
@@ -30,8 +39,6 @@ class System(Protocol):
 
     Data are (N, *shape): images in [-1, 1], points as they are.
     """
-
-    samplers: ClassVar[tuple[str, ...]]  # names accepted by sample; () when there is one way
 
     @property
     def ops(self) -> Ops:
@@ -47,6 +54,12 @@ class System(Protocol):
     def turns(self) -> tuple[Turn, ...]:
         """Return what one step of training does."""
 
+
+class Generative(System, Protocol):
+    """A system that draws samples: all but the classifier."""
+
+    samplers: ClassVar[tuple[str, ...]]  # names accepted by sample; () when there is one way
+
     def sample(
         self, params: Any, count: int, noise: Noise, *, sampler: str = "", steps: int = 0
     ) -> Array:
@@ -54,6 +67,19 @@ class System(Protocol):
 
         Raises ValueError for a sampler or a number of steps that the system does not have.
         """
+
+
+def is_generative(system: System) -> bool:
+    """Tell whether a system draws samples."""
+    return hasattr(system, "sample")
+
+
+def generative(system: System) -> Generative:
+    """Return the system as one that draws samples. Raises ValueError where it draws none."""
+    if not is_generative(system):
+        name = type(system).__name__.lower()
+        raise ValueError(f"a {name} draws no samples: it tells classes apart")
+    return cast(Generative, system)
 
 
 def refuse_sampler(name: str, samplers: tuple[str, ...], sampler: str, steps: int) -> None:

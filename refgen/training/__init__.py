@@ -1,13 +1,23 @@
 """Training: the loop, the optimizer, run folders and checkpoints."""
 
 from refgen.training.checkpoint import CheckpointError, State
-from refgen.training.loop import NumericFailure, Recipe, Stop, interruptible, start, train
+from refgen.training.judge import Judge, judge_of
+from refgen.training.loop import (
+    NumericFailure,
+    Recipe,
+    Stop,
+    interruptible,
+    require_labels,
+    start,
+    train,
+)
 from refgen.training.optimizer import Adam
 from refgen.training.run import Run, RunError
 
 __all__ = [
     "Adam",
     "CheckpointError",
+    "Judge",
     "NumericFailure",
     "Recipe",
     "Run",
@@ -15,6 +25,8 @@ __all__ = [
     "State",
     "Stop",
     "interruptible",
+    "judge_of",
+    "require_labels",
     "start",
     "train",
 ]

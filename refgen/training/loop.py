@@ -20,7 +20,7 @@ import numpy as np
 from refgen import tree
 from refgen.data import Dataset
 from refgen.noise import Noise
-from refgen.systems import System
+from refgen.systems import Labelled, System
 from refgen.training.checkpoint import State, steps
 from refgen.training.optimizer import Adam
 from refgen.training.run import Run, RunError
@@ -75,6 +75,24 @@ def start(system: System, recipe: Recipe) -> State:
     return State(0, params, {player: adam.start(params[player]) for player in params})
 
 
+def require_labels(system: System, data: Dataset) -> None:
+    """Raise ValueError where a system learns from labels that the data do not have."""
+    if not any(turn.labelled for turn in system.turns()):
+        return
+    name = type(system).__name__.lower()
+    if data.labels is None:
+        raise ValueError(
+            f"{name} learns from labels, and {data.name} has none: give data with labels, such as "
+            "digits, fashion, an .npz with an array `labels`, or a .csv with a column `label`"
+        )
+    classes, found = getattr(system, "classes", 0), int(data.labels.max()) + 1
+    if classes and found > classes:
+        raise ValueError(
+            f"{name} knows the labels 0 .. {classes - 1}, and {data.name} has labels up to "
+            f"{found - 1}: set classes={found}"
+        )
+
+
 def train(
     system: System,
     data: Dataset,
@@ -90,8 +108,10 @@ def train(
     With a run, rows go to its log and states to its checkpoints; the state returned has been
     saved. on_step sees the state and the row of terms of every step. Raises NumericFailure for a
     loss, a gradient or a parameter to be saved that is not finite, with the last good checkpoint
-    in place, and RunError for a run that already has checkpoints when no state is given.
+    in place, RunError for a run that already has checkpoints when no state is given, and
+    ValueError for data without the labels that the system learns from.
     """
+    require_labels(system, data)
     if run and state is None and steps(run.path / "ckpt"):
         raise RunError(
             f"{run.path} already has checkpoints, and starting over would discard them. Go on from "
@@ -125,7 +145,8 @@ def _step(system: System, data: Dataset, recipe: Recipe, state: State) -> tuple[
         adam = recipe.optimizer(repeats[turn.player])
         for k in range(done[turn.player], done[turn.player] + turn.repeat):
             place = Noise(recipe.seed).at("train", state.step, turn.player, k)
-            batch, _ = data.batch(place.at("batch"), recipe.batch)
+            x, labels = data.batch(place.at("batch"), recipe.batch)
+            batch = Labelled(x, labels) if turn.labelled and labels is not None else x
             terms, grads = turn.gradient(params, batch, place.at("draw"))
             update = state.step * repeats[turn.player] + k + 1
             norm = _checked(state.step + 1, turn.player, terms, grads)

@@ -13,8 +13,15 @@ class Answer(NamedTuple):
     err: str
 
 
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    """Return the folder of judges: trained once for all tests, and nothing in the user's home."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture
-def refgen(tmp_path, monkeypatch, capsys):
+def refgen(tmp_path, monkeypatch, capsys, cache):
+    monkeypatch.setenv("REFGEN_CACHE", str(cache))
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("REFGEN_DEBUG", raising=False)
 
