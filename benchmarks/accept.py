@@ -35,7 +35,7 @@ def trained(
     name: str, data: Dataset, seed: int, recipe: dict[str, Any] | None = None, **settings: Any
 ) -> tuple[Any, State]:
     """Train by the registry's recipe for the kind of data, with settings and recipe on top."""
-    wanted = {**getattr(SYSTEMS[name], data.kind), **settings}
+    wanted = {**SYSTEMS[name].recipe(data.kind, settings.get("model", "")), **settings}
     rates = {k: v for k, v in wanted.items() if k in RECIPE} | (recipe or {})
     chosen = {k: v for k, v in wanted.items() if k not in RECIPE}
     system = build(name, data.shape, {**chosen, "ops": choose("auto")[0]})
@@ -155,7 +155,7 @@ def bayes_ratio(system: Any, state: State, world: Any) -> float:
     schedule, params = system.process, state.average["model"]
 
     def predict(x: Array, t: Array) -> Array:
-        noise_hat: Array = system.model.forward(params, x.astype(np.float32), t)[0]
+        noise_hat: Array = system.network.forward(params, x.astype(np.float32), t)[0]
         return noise_hat
 
     t = np.arange(schedule.T + 1)
@@ -218,18 +218,23 @@ ACCEPT: dict[str, Callable[[], Measured]] = {
 def accept(name: str) -> Path:
     """Measure a system and write its evidence. Raises KeyError for a name without a measurement."""
     measured = ACCEPT[name]()
-    git = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
-    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
     document = {
         "bar": SYSTEMS[name].bar,
         "measured": measured,
         "command": f"python -m benchmarks --accept {name}",
-        "commit": commit or None,
+        "commit": commit(),
     }
     FOLDER.mkdir(parents=True, exist_ok=True)
     path = FOLDER / f"{name}.json"
     path.write_text(json.dumps(document, indent=1) + "\n")
     return path
+
+
+def commit() -> str | None:
+    """Return the short name of the commit that runs, None outside a repository."""
+    git = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+    found = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
+    return found or None
 
 
 def _loss(system: Any, params: Any, x: Array, noise: Noise) -> float:

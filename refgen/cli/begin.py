@@ -20,13 +20,16 @@ def new(args: argparse.Namespace, entry: "Entry") -> "tuple[Plan, Dataset, Path]
     chosen = settings.check(f"--config {args.config}", file, entry)
     data = args.data or file.get("data", "digits")
     dataset = load(data)
-    recipe = dict(entry.images if dataset.kind == "images" else entry.points)
+    own = settings.assigned(args.set, entry)
+    if args.model:
+        own |= settings.check(f"--model {args.model}", {"model": args.model}, entry)
+    recipe = entry.recipe(dataset.kind, str((chosen | own).get("model", "")))
     if dataset.levels and settings.has(entry, "levels"):
         recipe["levels"] = dataset.levels
     if dataset.labels is not None and "classes" in recipe:
         recipe["classes"] = max(2, int(dataset.labels.max()) + 1)
     flags = {key: getattr(args, key) for key in ("steps", "batch", "lr", "seed")}
-    chosen = recipe | chosen | settings.assigned(args.set, entry)
+    chosen = recipe | chosen | own
     chosen |= {key: value for key, value in flags.items() if value is not None}
     backend = args.backend or file.get("backend", "auto")
     return (
@@ -40,7 +43,7 @@ def resumed(args: argparse.Namespace, entry: "Entry") -> "tuple[Plan, Dataset, P
     """Go on with an existing run, whose own settings hold."""
     from refgen.training import Run, RunError
 
-    for flag in ("steps", "batch", "lr", "seed", "config", "set"):
+    for flag in ("model", "steps", "batch", "lr", "seed", "config", "set"):
         if getattr(args, flag) not in (None, []):
             raise terms.Refusal(
                 f"--{flag} and --resume exclude each other: a run goes on with its own settings. "

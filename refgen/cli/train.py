@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = """
 refgen train ddpm                               # the embedded digits, into runs/ddpm-digits
+refgen train ddpm --model unet --data fashion
 refgen train vae --data toy:moons --steps 2000 --set latent=2
 refgen train vae --data toy:moons --resume      # go on where it stopped
 """
@@ -24,6 +25,7 @@ def add(commands: terms.Commands) -> None:
     p = terms.command(commands, "train", run, "train a system", EXAMPLE)
     p.add_argument("system", metavar="SYSTEM", help="`refgen systems` lists them")
     p.add_argument("--data", metavar="D", help="digits, toy:NAME, a file, a folder of images")
+    p.add_argument("--model", metavar="M", help="the network, for systems that have a choice")
     p.add_argument("--steps", metavar="N", type=terms.integer(1), help="training steps")
     p.add_argument("--batch", metavar="B", type=terms.integer(1), help="examples a step")
     p.add_argument("--lr", metavar="L", type=terms.positive, help="highest learning rate")

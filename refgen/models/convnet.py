@@ -104,15 +104,15 @@ class ConvNet:
         shape = self.shape
         if len(shape) == 3:
             height, width, inputs = shape
-            halvings = _halvings(height, width)
-            for i in range(halvings + 1):
+            times = halvings(height, width)
+            for i in range(times + 1):
                 outputs = self.channels * 2**i
                 stages.append((f"conv{i}", Conv2d(inputs, outputs, gain=1.4, ops=self.ops)))
                 stages.append((f"silu{i}", Activation("silu")))
-                if i < halvings:
+                if i < times:
                     stages.append((f"average{i}", Average()))
                 inputs = outputs
-            shape = (height >> halvings, width >> halvings, inputs)
+            shape = (height >> times, width >> times, inputs)
         hidden = Dense(math.prod(shape), self.hidden, 1.4, self.ops)
         return {
             "stages": Sequence(tuple(stages)),
@@ -121,10 +121,10 @@ class ConvNet:
         }
 
 
-def _halvings(height: int, width: int) -> int:
+def halvings(height: int, width: int) -> int:
     """Count how often both sides can be halved and stay at least 4.
 
-    >>> [_halvings(n, n) for n in (7, 8, 28, 64)]
+    >>> [halvings(n, n) for n in (7, 8, 28, 64)]
     [0, 1, 2, 4]
     """
     count = 0

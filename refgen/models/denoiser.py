@@ -3,6 +3,7 @@
 import math
 
 from refgen import ops as reference
+from refgen.models.convnet import halvings
 from refgen.models.dit import DiT
 from refgen.models.mlp import TimeMLP
 from refgen.models.unet import UNet
@@ -10,6 +11,7 @@ from refgen.ops.protocol import Ops
 
 Denoiser = TimeMLP | UNet | DiT
 DENOISERS = ("mlp", "unet", "dit")
+GROUPS = 8  # of channels that a UNet normalizes together
 
 
 def denoiser(
@@ -17,10 +19,10 @@ def denoiser(
 ) -> Denoiser:
     """Return a network (N, *shape), (N,) -> (N, *shape).
 
-    hidden is the width of an MLP or of a token, or the channels of a UNet's finest level;
-    blocks counts residual blocks, transformer blocks, or the blocks on each level of a UNet.
-    Levels and patches follow from the image: it is halved down to 4 .. 7 pixels, and cut into
-    patches that make at most 49 tokens.
+    hidden is the width of an MLP or of a token, or the channels of a UNet's lowest level, which
+    are halved wherever the image is doubled; blocks counts residual blocks, transformer blocks,
+    or the blocks on each level of a UNet. Levels and patches follow from the image: it is halved
+    down to 4 .. 7 pixels, and cut into patches that make at most 49 tokens.
 
     Raises ValueError for an unknown name, for a UNet or a DiT of anything but images, and for
     sizes that the network refuses.
@@ -35,29 +37,24 @@ def denoiser(
         )
     height, width, channels = shape
     if name == "unet":
-        halvings = _halvings(height, width)
-        widths = (1,) + (2,) * halvings
+        levels = 1 + halvings(height, width)
+        widths = tuple(2**i for i in range(levels))
+        if hidden % (GROUPS * widths[-1]):
+            raise ValueError(
+                f"a unet of {levels} levels on {height} x {width} takes hidden as a multiple of "
+                f"{GROUPS * widths[-1]}: {GROUPS} groups of channels, halved {levels - 1} times; "
+                f"not {hidden}"
+            )
         return UNet(
             (height, width, channels),
-            hidden,
+            hidden // widths[-1],
             widths,
             blocks,
-            attention=(halvings,) if halvings else (),
+            attention=(levels - 1,) if levels > 1 else (),
+            groups=GROUPS,
             ops=ops,
         )
     return DiT((height, width, channels), _patch(height, width), hidden, blocks, ops=ops)
-
-
-def _halvings(height: int, width: int) -> int:
-    """Count how often both sides can be halved and stay at least 4.
-
-    >>> [_halvings(n, n) for n in (7, 8, 28, 32, 30)]
-    [0, 1, 2, 3, 1]
-    """
-    count = 0
-    while height % 2 == width % 2 == 0 and min(height, width) >= 8:
-        height, width, count = height // 2, width // 2, count + 1
-    return count
 
 
 def _patch(height: int, width: int) -> int:

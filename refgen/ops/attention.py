@@ -111,7 +111,8 @@ def attention_backward(dy: Array, cache: AttentionCache) -> tuple[Array, Array, 
 
 
 def _centred(g: Array, y: Array) -> Array:
-    return g - np.sum(y * g, axis=-1, keepdims=True)
+    centred: Array = g - np.sum(y * g, axis=-1, keepdims=True)
+    return centred
 
 
 def _by_head(a: Array, heads: int) -> Array:

@@ -62,7 +62,7 @@ def sinusoidal_embedding_backward(dy: Array, cache: SinusoidalCache) -> Array:
 class LookupCache(NamedTuple):
     """What backward needs."""
 
-    index: Array  # (*S), integers
+    asked: Array  # index, (*S) integers
     rows: Array  # 0 .. K − 1
 
 
@@ -85,7 +85,7 @@ def embedding_lookup_forward(index: Array, table: Array) -> tuple[Array, LookupC
 
 def embedding_lookup_backward(dy: Array, cache: LookupCache) -> Array:
     """Return dtable."""
-    index, rows = cache
-    asked = np.reshape(index, (-1, 1)) == rows
+    ones = np.reshape(cache.asked, (-1, 1)) == cache.rows  # O
     flat = np.reshape(dy, (-1, dy.shape[-1]))
-    return np.transpose(asked.astype(dy.dtype)) @ flat  # (SE.4)
+    dtable: Array = np.transpose(ones.astype(dy.dtype)) @ flat  # (SE.4)
+    return dtable

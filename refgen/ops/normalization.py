@@ -65,7 +65,8 @@ def standardize(x: Array, axes: Axes, eps: float) -> Standard:
 
 def standardize_backward(g: Array, sets: Standard) -> Array:
     """Return r P(g): the gradient and, since r P is symmetric, the tangent of standardize."""
-    return sets.rstd * _project(g, sets)
+    dx: Array = sets.rstd * _project(g, sets)
+    return dx
 
 
 def standardize_curvature(u: Array, x_dot: Array, sets: Standard) -> Array:
@@ -74,7 +75,8 @@ def standardize_curvature(u: Array, x_dot: Array, sets: Standard) -> Array:
     a, b = _mean(u * x_hat, axes), _mean(x_dot * x_hat, axes)
     inner = _mean(u * x_dot, axes) - _mean(u, axes) * _mean(x_dot, axes) - a * b
     bent = x_hat * inner + b * _project(u, sets) + a * _project(x_dot, sets)
-    return -rstd * rstd * bent  # (NM.6)
+    dx: Array = -rstd * rstd * bent  # (NM.6)
+    return dx
 
 
 def group_norm_forward(
@@ -105,7 +107,8 @@ def group_norm_tangent(x_dot: Array, gamma_dot: Array, beta_dot: Array, cache: N
     sets, gamma = cache
     shape, groups = x_dot.shape, sets.x_hat.shape[2]
     moved = np.reshape(standardize_backward(_grouped(x_dot, groups), sets), shape)
-    return gamma * moved + gamma_dot * np.reshape(sets.x_hat, shape) + beta_dot  # (NM.5)
+    y_dot: Array = gamma * moved + gamma_dot * np.reshape(sets.x_hat, shape) + beta_dot  # (NM.5)
+    return y_dot
 
 
 def group_norm_curvature(
@@ -140,7 +143,8 @@ def layer_norm_backward(dy: Array, cache: NormCache) -> tuple[Array, Array, Arra
 def layer_norm_tangent(x_dot: Array, gamma_dot: Array, beta_dot: Array, cache: NormCache) -> Array:
     """Return y_dot."""
     sets, gamma = cache
-    return gamma * standardize_backward(x_dot, sets) + gamma_dot * sets.x_hat + beta_dot
+    y_dot: Array = gamma * standardize_backward(x_dot, sets) + gamma_dot * sets.x_hat + beta_dot
+    return y_dot
 
 
 def layer_norm_curvature(
@@ -176,7 +180,8 @@ def _grouped(a: Array, groups: int) -> Array:
 
 def _project(g: Array, sets: Standard) -> Array:
     axes = sets.axes
-    return g - _mean(g, axes) - sets.x_hat * _mean(g * sets.x_hat, axes)  # (NM.3)
+    free: Array = g - _mean(g, axes) - sets.x_hat * _mean(g * sets.x_hat, axes)  # (NM.3)
+    return free
 
 
 def _mean(a: Array, axes: Axes) -> Array:

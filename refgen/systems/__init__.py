@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from refgen.systems.classifier import Classifier
@@ -46,6 +46,17 @@ class Entry:
     make: Callable[..., System]
     images: Mapping[str, Any]  # recipe and settings for images: steps, batch, lr, ...
     points: Mapping[str, Any]  # the same for points
+    models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # on top, by model
+
+    def recipe(self, kind: str, model: str = "") -> dict[str, Any]:
+        """Return recipe and settings for "images" or "points", with a model that has its own."""
+        chosen: dict[str, Any] = dict(getattr(self, kind))
+        return chosen | dict(self.models.get(model, {}))
+
+
+def _network(**sizes: Any) -> dict[str, Any]:
+    """Return what the image networks of diffusion have in common, and their sizes."""
+    return {"batch": 64, "sample_steps": 100, **sizes}
 
 
 SYSTEMS = {
@@ -80,6 +91,10 @@ SYSTEMS = {
             DDPM,
             {"steps": 4500, "batch": 256, "lr": 1.5e-3, "hidden": 384, "clip": 1.0},
             {"steps": 4000, "batch": 512, "lr": 2e-3, "hidden": 128},
+            {
+                "unet": _network(steps=2000, lr=2e-3, hidden=64, blocks=1),
+                "dit": _network(steps=3000, lr=1e-3, hidden=96, blocks=4),
+            },
         ),
         Entry(
             "realnvp",

@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from refgen import ops as reference
-from refgen.models import TimeMLP
+from refgen import tree
+from refgen.models.denoiser import Denoiser, denoiser
 from refgen.noise import Noise
 from refgen.objectives import NoisePrediction
 from refgen.ops.protocol import Ops
@@ -22,19 +23,23 @@ from refgen.typing import Array, Grads, Params
 
 @dataclass(frozen=True)
 class DDPM:
-    """A noise predictor ε̂(x, t), here a residual MLP, under a schedule of T levels.
+    """A noise predictor ε̂(x, t) under a schedule of T levels.
 
-    clip limits the estimate of the data while sampling; 0 means no limit.
+    model is mlp, unet or dit; hidden and blocks are its sizes (refgen.models.denoiser).
+    clip limits the estimate of the data while sampling; 0 means no limit. sample_steps is how
+    many levels sampling visits, 0 for all T of them.
     """
 
     shape: tuple[int, ...]
     T: int = 1000
     schedule: str = "cosine"
     weight: str = "simple"
+    model: str = "mlp"
     hidden: int = 512
     blocks: int = 3
     variance: str = "posterior"
     clip: float = 0.0
+    sample_steps: int = 0
     ops: Ops = field(default=reference, repr=False, compare=False)
     samplers: ClassVar[tuple[str, ...]] = ("ancestral", "ddim")
 
@@ -42,6 +47,8 @@ class DDPM:
         _ = self.objective  # refuses settings that cannot be
         if self.variance not in VARIANCES:
             raise ValueError(f"variance {self.variance!r} is not one of {', '.join(VARIANCES)}")
+        if not 0 <= self.sample_steps <= self.T:
+            raise ValueError(f"sample_steps must lie in 0 .. T = {self.T}, not {self.sample_steps}")
         if self.clip < 0:
             raise ValueError(f"clip is a limit on the data, 0 for none, not {self.clip}")
 
@@ -53,18 +60,18 @@ class DDPM:
         return SCHEDULES[self.schedule](self.T)
 
     @property
-    def model(self) -> TimeMLP:
-        """The network ε̂, (N, X) and (N,) -> (N, X)."""
-        return TimeMLP(math.prod(self.shape), self.hidden, self.blocks, ops=self.ops)
+    def network(self) -> Denoiser:
+        """The network ε̂, (N, *shape) and (N,) -> (N, *shape)."""
+        return denoiser(self.model, self.shape, self.hidden, self.blocks, self.ops)
 
     @property
     def objective(self) -> NoisePrediction:
         """The loss that training descends."""
-        return NoisePrediction(self.model, self.process, self.weight, self.ops)
+        return NoisePrediction(self.network, self.process, self.weight, self.ops)
 
     def init(self, noise: Noise) -> Params:
         """Draw {"model": ...}."""
-        return {"model": self.model.init(noise)}
+        return {"model": self.network.init(noise)}
 
     def turns(self) -> tuple[Turn, ...]:
         """One player, one loss."""
@@ -72,14 +79,13 @@ class DDPM:
 
     def gradient(self, params: Any, batch: Array, noise: Noise) -> tuple[dict[str, Array], Grads]:
         """Return (loss of each example, gradient of the mean loss)."""
-        flat = batch.reshape(len(batch), -1)
-        terms, cache = self.objective.forward(params["model"], flat, noise)
+        terms, cache = self.objective.forward(params["model"], batch, noise)
         mean = np.full_like(terms["loss"], 1 / len(batch))
         return terms, self.objective.backward(mean, cache)
 
     def predict_noise(self, params: Any, x: Array, t: int) -> Array:
-        """Return ε̂(x, t) of (N, X) at one time."""
-        noise_hat, _ = self.model.forward(params["model"], x, np.full(len(x), t))
+        """Return ε̂(x, t) of (N, *shape) at one time."""
+        noise_hat, _ = self.network.forward(params["model"], x, np.full(len(x), t))
         return noise_hat
 
     def sample(
@@ -88,14 +94,17 @@ class DDPM:
         """Walk from noise to data, by default all T levels by the ancestral sampler."""
         refuse_sampler("ddpm", self.samplers, sampler, steps)
         schedule = self.process
-        dtype = params["model"]["in"]["dense"]["w"].dtype
+        dtype = next(tree.leaves(params)).dtype
         start = self.ops.normals(noise.at("start").stream, 0, count * math.prod(self.shape))
-        x = start.reshape(count, -1).astype(dtype)
+        x = start.reshape(count, *self.shape).astype(dtype)
 
         def predict(x: Array, t: int) -> Array:
             return self.predict_noise(params, x, t)
 
-        times, clip = stride(schedule.T, steps or schedule.T), self.clip or None
+        times, clip = (
+            stride(schedule.T, steps or self.sample_steps or schedule.T),
+            self.clip or None,
+        )
         walk = noise.at("walk")
         if sampler == "ddim":
             x = sample_ddim(predict, x, schedule, walk, times=times, clip=clip, ops=self.ops)
@@ -110,4 +119,4 @@ class DDPM:
                 clip=clip,
                 ops=self.ops,
             )
-        return x.reshape(count, *self.shape)
+        return x

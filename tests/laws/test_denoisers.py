@@ -251,7 +251,7 @@ def test_distinct_times_and_labels_have_distinct_embeddings():
     ("name", "side", "seen"),
     [
         ("unet", 8, {"widths": (1, 2), "attention": (1,)}),
-        ("unet", 28, {"widths": (1, 2, 2), "attention": (2,)}),
+        ("unet", 28, {"widths": (1, 2, 4), "attention": (2,)}),
         ("unet", 7, {"widths": (1,), "attention": ()}),
         ("dit", 8, {"patch": 2}),
         ("dit", 28, {"patch": 4}),
@@ -259,7 +259,7 @@ def test_distinct_times_and_labels_have_distinct_embeddings():
     ],
 )
 def test_levels_and_patches_follow_from_the_image(name, side, seen):
-    model = denoiser(name, (side, side, 1), 16, 1)
+    model = denoiser(name, (side, side, 1), 64, 1)
     assert {key: getattr(model, key) for key in seen} == seen
 
 
@@ -314,6 +314,7 @@ def test_every_parameter_stands_in_one_row_of_the_summary(model):
         (lambda: DiT((8, 8, 1), 2, 10, 1, 4), "multiple of 4"),
         (lambda: denoiser("cnn", (8, 8, 1), 8, 1), "unknown model 'cnn'.*mlp, unet, dit"),
         (lambda: denoiser("unet", (2,), 8, 1), "use model=mlp"),
+        (lambda: denoiser("unet", (28, 28, 1), 48, 1), "hidden as a multiple of 32.*not 48"),
     ],
 )
 def test_sizes_that_cannot_be_are_refused_with_what_would_do(call, said):
