@@ -8,6 +8,7 @@ from refgen.data.toys import toy
 from refgen.exact import Gaussian, Mixture
 from refgen.metrics import (
     accuracy,
+    against_gaussians,
     baselines,
     bayes_distance,
     can_be_judged,
@@ -319,6 +320,34 @@ def test_the_class_gap_is_what_must_be_moved():
     assert class_gap(np.array([1.0, 0.0]), np.array([0.0, 1.0])) == 1
 
 
+def test_chance_alone_makes_class_gaps_of_the_size_that_is_stated():
+    rng = np.random.default_rng(0)
+    draws = [class_shares(rng.integers(0, 10, 500), 10) for _ in range(400)]
+    alone = np.mean([class_gap(d, np.full(10, 0.1)) for d in draws])
+    between = np.mean([class_gap(*pair) for pair in zip(draws[::2], draws[1::2], strict=True)])
+    assert abs(alone - 0.05) < 0.005
+    assert abs(between - 0.08) < 0.005
+
+
+def test_a_system_is_better_than_both_gaussians_or_the_line_names_the_figures():
+    good = {"precision": 0.9, "recall": 0.8, "one_nn": 0.6, "frechet": 1.0, "sliced": 0.1}
+    bad = {"precision": 0.5, "recall": 0.4, "one_nn": 0.9, "frechet": 3.0, "sliced": 0.2}
+
+    def line(model, first, second):
+        sets = {"gan": model, "gaussian": first, "class gaussians": second, "copies": good}
+        return against_gaussians([{"samples": name} | row for name, row in sets.items()])
+
+    assert line(good, bad, bad) == "gan is better than the Gaussians"
+    assert line(bad, good, bad) == "gan is not better than the Gaussians in any figure"
+    assert line(bad, bad, bad) == "gan is not better than the Gaussians in any figure"
+    mixed = bad | {"one_nn": 0.55, "frechet": 0.5}
+    assert line(good, bad, mixed) == "gan is better than the Gaussians, but for one_nn, frechet"
+    below = good | {"one_nn": 0.3}  # copying, not likeness, goes below one half
+    assert line(below, bad, mixed | {"frechet": 3.0}) == (
+        "gan is better than the Gaussians, but for one_nn"
+    )
+
+
 def test_the_tables_of_a_perfect_and_of_a_copying_system_say_so():
     """Labels stand for the judge: the class of the nearest image of the data set."""
     digits = load("digits")
@@ -363,8 +392,11 @@ def test_what_lacks_labels_or_images_cannot_be_judged():
     unlabelled = Dataset("bare", digits.data, None, "images", 17, digits.held_out)
     by_lot = Dataset("lot", digits.data, digits.labels, "images", 17)  # 179 held out
     few = Dataset("few", digits.data[:900], digits.labels[:900], "images", 17)
+    named = Dataset("named", digits.data, 1000 * digits.labels, "images", 17, digits.held_out)
+    large = np.zeros((1501, 64, 64, 4), dtype=np.float32)
+    large = Dataset("large", large, np.zeros(1501, dtype=np.int64), "images", 0, np.arange(600))
     assert can_be_judged(digits)
-    for data in (unlabelled, by_lot, few, load("toy:ring")):
+    for data in (unlabelled, by_lot, few, named, large, load("toy:ring")):
         assert not can_be_judged(data)
         with pytest.raises(ValueError, match="judging needs 500 held-out images"):
             image_tables({}, data, Noise(0))

@@ -33,6 +33,7 @@ def judge(
     from refgen.metrics import can_be_judged
     from refgen.metrics.table import COUNT
     from refgen.systems import Classifier, generative, is_generative
+    from refgen.training import NumericFailure
 
     if isinstance(system, Classifier):
         return verdicts(system, params, dataset)
@@ -41,7 +42,11 @@ def judge(
         return lines
     if can_be_judged(dataset):
         samples = generative(system).sample(params, COUNT, noise.at("samples"))
-        lines += images(name, samples, dataset, noise, trained_judge(dataset, quiet=quiet))
+        try:
+            referee = trained_judge(dataset, quiet=quiet)
+        except (ValueError, NumericFailure) as error:  # the run itself is done and good
+            return [*lines, f"not judged: {error}"]
+        lines += images(name, samples, dataset, noise, referee)
     elif data.startswith("toy:"):
         samples = generative(system).sample(params, POINTS, noise.at("samples"))
         lines += points(samples, data.removeprefix("toy:"), noise)
@@ -116,7 +121,7 @@ def images(
 
     The judge names classes; its features serve the figures, but for data in ON_PIXELS.
     """
-    from refgen.metrics import format_table, image_tables
+    from refgen.metrics import against_gaussians, format_table, image_tables
 
     on_pixels = dataset.name in ON_PIXELS
     features = None if on_pixels else judge.features
@@ -128,6 +133,7 @@ def images(
         "",
         f"{count} samples against {count} held-out images, on {where}",
         *format_table(figures).splitlines(),
+        against_gaussians(figures),
         "",
         f"share of each class by the judge, who is right on {100 * judge.accuracy:.1f} % of "
         f"{judge.held_out:,} held-out images",

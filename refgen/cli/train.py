@@ -24,7 +24,7 @@ def add(commands: terms.Commands) -> None:
     """Declare the command."""
     p = terms.command(commands, "train", run, "train a system", EXAMPLE)
     p.add_argument("system", metavar="SYSTEM", help="`refgen systems` lists them")
-    p.add_argument("--data", metavar="D", help="digits, toy:NAME, a file, a folder of images")
+    p.add_argument("--data", metavar="D", help="digits, fashion, toy:NAME, a file, a folder")
     p.add_argument("--model", metavar="M", help="the network, for systems that have a choice")
     p.add_argument("--steps", metavar="N", type=terms.integer(1), help="training steps")
     p.add_argument("--batch", metavar="B", type=terms.integer(1), help="examples a step")

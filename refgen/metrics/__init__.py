@@ -17,6 +17,7 @@ from refgen.metrics.points import (
     sliced_wasserstein,
 )
 from refgen.metrics.table import (
+    against_gaussians,
     baselines,
     can_be_judged,
     format_table,
@@ -29,6 +30,7 @@ __all__ = [
     "ModeStatistics",
     "PrecisionRecall",
     "accuracy",
+    "against_gaussians",
     "baselines",
     "bayes_distance",
     "can_be_judged",

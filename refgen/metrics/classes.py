@@ -8,9 +8,9 @@ With M_ij the number of images of class i that are called j,
     share_j = Σ_i M_ij / Σ_ij M_ij                                                   (MK.2)
     class gap of p and q = ½ Σ_k |p_k − q_k|,   their total variation                (MK.3)
 
-A gap of 0 is what equal proportions give; two draws of 500 from ten equal classes are about
-0.05 apart. A judge that errs moves shares from class to class, but does so in the row of
-held-out images as well.
+Chance alone makes gaps: of 500 draws from ten equal classes the gap to a tenth each is 0.05 on
+average, and between two such sets it is 0.08. A judge that errs moves shares from class to
+class, but does so in the row of held-out images as well.
 """
 
 import numpy as np

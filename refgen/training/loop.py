@@ -86,6 +86,11 @@ def require_labels(system: System, data: Dataset) -> None:
             "digits, fashion, an .npz with an array `labels`, or a .csv with a column `label`"
         )
     classes, found = getattr(system, "classes", 0), int(data.labels.max()) + 1
+    if found > len(data):
+        raise ValueError(
+            f"{data.name} has labels up to {found - 1} for {len(data)} examples: number its "
+            "classes 0, 1, 2, ... without gaps"
+        )
     if classes and found > classes:
         raise ValueError(
             f"{name} knows the labels 0 .. {classes - 1}, and {data.name} has labels up to "

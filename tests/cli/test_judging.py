@@ -22,6 +22,7 @@ def test_clothes_are_judged_on_features_and_the_judge_is_announced_once(refgen, 
     assert "500 samples against 500 held-out images, on the judge's features" in first.out
     for row in ("vae", "gaussian", "class gaussians", "copies", "real", "held out"):
         assert f"\n{row} " in first.out
+    assert "vae is not better than the Gaussians in any figure\n" in first.out
     assert "share of each class by the judge, who is right on " in first.out
     assert "% of 500 held-out images" in first.out
     again = refgen(*words, "--out", "b")
@@ -88,3 +89,12 @@ def test_labelled_points_are_classified_too(refgen, tmp_path):
     answer = refgen("train", "classifier", "--data", "a.csv", "--steps", 2, *TINY)
     assert answer.code == 0, answer.err
     assert "of 4 held-out points" in answer.out
+
+
+def test_a_judge_that_cannot_be_trained_does_not_spoil_the_run(refgen, tmp_path):
+    """Images of two pixels a side are too small to be moved by one."""
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "a.npz", data=rng.random((6000, 2, 2)), labels=np.arange(6000) % 2)
+    answer = refgen("train", "vae", "--data", "a.npz", "--steps", 1, *TINY)
+    assert answer.code == 0, answer.err
+    assert "not judged: shift is a few pixels" in answer.out

@@ -139,6 +139,9 @@ def test_data_without_the_labels_that_are_needed_are_refused_at_the_start():
     many = Dataset("many", squares().data, np.arange(200) % 5, "images", 0)
     with pytest.raises(ValueError, match="set classes=5"):
         train(system, many, Recipe(1))
+    sparse = Dataset("sparse", squares().data, np.arange(200) * 10**6, "images", 0)
+    with pytest.raises(ValueError, match="without gaps"):
+        train(system, sparse, Recipe(1))
     require_labels(build("vae", (8, 8, 1), {}), squares(labels=False))
 
 
