@@ -4,6 +4,7 @@ from refgen.layers.activation import Activation
 from refgen.layers.attention import CrossAttention, SelfAttention
 from refgen.layers.conv import Conv2d, ConvTranspose2d
 from refgen.layers.dense import Dense
+from refgen.layers.embedding import Embedding, Positions
 from refgen.layers.layer import Layer
 from refgen.layers.norm import GroupNorm, GroupNormSilu, LayerNorm
 from refgen.layers.resample import Double, Halve
@@ -17,11 +18,13 @@ __all__ = [
     "CrossAttention",
     "Dense",
     "Double",
+    "Embedding",
     "GroupNorm",
     "GroupNormSilu",
     "Halve",
     "Layer",
     "LayerNorm",
+    "Positions",
     "ResBlock",
     "SelfAttention",
     "Sequence",

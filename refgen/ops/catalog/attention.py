@@ -1,10 +1,12 @@
 """Rows of attention, and of what tells it where and what a token is."""
 
 import math
+from typing import Any
 
 import numpy as np
 
 from refgen.ops.catalog.op import Dims, Op, Shapes, labels
+from refgen.ops.embedding import ORDERS, SPACINGS
 from refgen.typing import Array
 
 
@@ -26,6 +28,16 @@ def _attention_flops(shapes: Shapes, out: tuple[int, ...]) -> int:
     return 2 * keys * (math.prod(shapes["q"]) + math.prod(out))
 
 
+def _convention(dims: Dims) -> dict[str, Any]:
+    """Pick one of the conventions in circulation."""
+    return {
+        "dim": 2 + 2 * dims["D"],
+        "order": ORDERS[dims["A"] % 3],
+        "spacing": SPACINGS[dims["B"] % 2],
+        "scale": float(dims["A"]),
+    }
+
+
 ROWS = (
     Op("softmax", "attention", {"x": "N *S K"}, wrt=("x",), tangent=True),
     Op(
@@ -38,6 +50,14 @@ ROWS = (
         static=lambda dims: {"heads": dims["H"]},
         draw={"mask": _some_allowed},
         flops=_attention_flops,
+    ),
+    Op(
+        "sinusoidal_embedding",
+        "embedding",
+        {"t": "N"},
+        wrt=("t",),
+        extra="A B D",
+        static=_convention,
     ),
     Op(
         "embedding_lookup",

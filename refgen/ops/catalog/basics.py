@@ -58,7 +58,6 @@ ROWS = (
         wrt=("logits",),
         draw={"labels": labels},
     ),
-    Op("sinusoidal_embedding", "embedding", {"t": "N"}, wrt=("t",), static={"dim": 6}),
     Op(
         "noising",
         "noising",
