@@ -10,6 +10,7 @@ from refgen.layers.norm import GroupNorm, GroupNormSilu, LayerNorm
 from refgen.layers.resample import Double, Halve
 from refgen.layers.residual import ResBlock
 from refgen.layers.sequence import Sequence
+from refgen.layers.transformer import TransformerBlock
 
 __all__ = [
     "Activation",
@@ -28,4 +29,5 @@ __all__ = [
     "ResBlock",
     "SelfAttention",
     "Sequence",
+    "TransformerBlock",
 ]
