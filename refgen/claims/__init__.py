@@ -3,6 +3,7 @@
 from refgen.claims import (
     architecture,
     averages,
+    conditioning,
     ddim,
     diffusion,
     diffusion_bound,
@@ -18,6 +19,7 @@ from refgen.claims import (
     inference,
     likelihoods,
     losses,
+    networks,
     players,
     sampling,
     schedules,
@@ -53,6 +55,8 @@ CLAIMS: tuple[Claim, ...] = (
     *losses.FLOWS,
     *imitation.CLAIMS,
     *architecture.CLAIMS,
+    *networks.CLAIMS,
+    *conditioning.CLAIMS,
 )
 ERRATA: tuple[Erratum, ...] = errata.ERRATA
 

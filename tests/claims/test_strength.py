@@ -46,7 +46,7 @@ def test_a_verdict_does_not_depend_on_the_claims_before_it():
     assert forwards == backwards[::-1]
 
 
-COUNTS = {"sched.stride"}  # answers with whole numbers
+COUNTS = {"sched.stride", "arch.selfattn_W4"}  # answer with whole numbers
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
