@@ -365,6 +365,8 @@ def test_the_tables_of_a_perfect_and_of_a_copying_system_say_so():
     assert rows["perfect"]["precision"] == rows["perfect"]["recall"] == 1
     assert rows["perfect"]["class_gap"] == rows["copies"]["copy_ratio"] == 0
     assert rows["ones"]["class_gap"] > 0.85
+    assert 0.9 < rows["real"]["copy_ratio"] < 1.1  # further images, and no copies of the rest
+    assert 0.8 < rows["real"]["precision"] < 1
     named = {row["samples"]: [row[str(c)] for c in range(10)] for row in shares}
     assert list(named) == [*rows, "held out"]
     assert named["perfect"] == named["held out"]
@@ -384,7 +386,9 @@ def test_the_tables_can_be_of_features():
     assert none == []
     assert on_pixels[0]["precision"] < 0.5
     assert on_features[0]["precision"] == 1
-    assert on_features[0]["sliced"] == on_pixels[0]["sliced"]
+    for figure in ("sliced", "copy_ratio"):
+        assert on_features[0][figure] == on_pixels[0][figure]
+    assert next(r for r in on_features if r["samples"] == "copies")["copy_ratio"] == 0
 
 
 def test_what_lacks_labels_or_images_cannot_be_judged():

@@ -128,7 +128,8 @@ def images(
     figures, shares = image_tables(
         {name: samples}, dataset, noise, features=features, classify=judge.labels
     )
-    count, where = len(samples), "pixels" if on_pixels else "the judge's features"
+    count = len(samples)
+    where = "pixels" if on_pixels else "the judge's features; copy_ratio and sliced on pixels"
     return [
         "",
         f"{count} samples against {count} held-out images, on {where}",

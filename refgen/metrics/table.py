@@ -153,15 +153,15 @@ def judge_table(
 ) -> list[Row]:
     """Return one row for each named set of samples, judged against as many held-out images.
 
-    features (images -> (N, F)) serve every column but sliced, which looks at pixels. classify
-    (images -> (N,) labels) adds class_gap: the total variation between the class shares of the
-    samples and of the held-out images, 0 .. 1. Raises ValueError when a set differs in size from
-    held_out, and through the metrics it calls.
+    features (images -> (N, F)) serve every column but copy_ratio and sliced, which look at pixels:
+    a copy agrees in all of them. classify (images -> (N,) labels) adds class_gap: the total
+    variation between the class shares of the samples and of the held-out images, 0 .. 1. Raises
+    ValueError when a set differs in size from held_out, and through the metrics it calls.
     """
     sizes = {name: len(images) for name, images in samples.items()}
     if any(size != len(held_out) for size in sizes.values()):
         raise ValueError(f"each set needs {len(held_out)} images, as held_out has, not {sizes}")
-    reference, memory = flat(held_out, features), flat(train, features)
+    reference, memory = flat(held_out, features), flat(train)
     due = None if classify is None else classify(held_out)
     table = []
     for name, images in samples.items():
@@ -171,7 +171,7 @@ def judge_table(
             "samples": name,
             "precision": near.precision,
             "recall": near.recall,
-            "copy_ratio": copy_ratio(x, reference, memory),
+            "copy_ratio": copy_ratio(images, held_out, memory),
             "one_nn": one_nn_accuracy(x, reference),
             "frechet": frechet_distance(x, reference),
             "sliced": sliced_wasserstein(images, held_out, noise.at("sliced")),

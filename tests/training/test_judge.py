@@ -65,6 +65,30 @@ def test_other_data_and_other_settings_have_a_judge_of_their_own(cache, monkeypa
 
 
 @pytest.mark.tiny
+def test_other_code_has_a_judge_of_its_own(cache, tmp_path, monkeypatch):
+    from refgen.training import judge
+
+    page = tmp_path / "a_page_of_code.py"
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(judge, "CODE", ("a_page_of_code",))
+    for text in ("one = 1\n", "one = 2\n", "one = 1\n"):
+        page.write_text(text)
+        judge_of(blobs())
+    assert len(list(cache.iterdir())) == 2
+
+
+@pytest.mark.tiny
+def test_a_judge_never_saw_what_is_held_out(cache, tmp_path, monkeypatch):
+    index = np.arange(12)
+    data = replace(blobs(), held_out=index)
+    other = data.data.copy()
+    other[index] = -other[index]
+    first = judge_of(data)
+    monkeypatch.setenv("REFGEN_CACHE", str(tmp_path / "another"))
+    assert flat(judge_of(replace(data, data=other))) == flat(first)
+
+
+@pytest.mark.tiny
 @pytest.mark.parametrize("damage", ["cut", "flip", "shape", "nan", "empty"])
 def test_a_damaged_judge_is_trained_again_and_told(cache, damage):
     first, said = judge_of(blobs()), []
@@ -105,6 +129,20 @@ def test_a_cache_that_cannot_be_written_costs_only_time(tmp_path, monkeypatch):
 def test_data_without_labels_have_no_judge(cache):
     with pytest.raises(ValueError, match="learns from labels"):
         judge_of(blobs(labels=False))
+
+
+@pytest.mark.tiny
+def test_judges_lie_where_the_environment_says_else_in_the_user_s_cache(tmp_path, monkeypatch):
+    from refgen.training.judge import cache_folder
+
+    for name in ("REFGEN_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / ".cache" / "refgen" / "judges"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert cache_folder() == tmp_path / "xdg" / "refgen" / "judges"
+    monkeypatch.setenv("REFGEN_CACHE", "~/own")
+    assert cache_folder() == tmp_path / "own" / "judges"
 
 
 @pytest.mark.slow
