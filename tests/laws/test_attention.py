@@ -47,7 +47,7 @@ def test_attention_is_the_mean_of_values_that_its_formula_says(seed):
         for i in range(3):
             e = [np.exp(sum(q[n, i] * k[n, j]) / 2) for j in range(3)]  # √4 = 2
             expected = sum(w * v[n, j] for j, w in enumerate(e)) / sum(e)
-            np.testing.assert_allclose(y[n, i], expected, rtol=1e-12)
+            np.testing.assert_allclose(y[n, i], expected, rtol=1e-12, atol=1e-14)
 
 
 @given(seed=seeds, order=st.permutations(range(5)))
@@ -176,6 +176,7 @@ def test_the_backward_of_an_attention_layer_is_its_adjoint(layer, shape, given_t
     tangents = [rng.normal(size=a.shape) for a in xs]
     along = check.complex_step(output, xs, tangents)
     assert list(tree.flatten(grads)) == names
+    assert list(map(np.shape, tree.leaves(grads))) == list(map(np.shape, tree.leaves(params)))
     assert check.adjoint_gap(tangents, [*dinputs, *tree.leaves(grads)], [dy], [along]) < 1e-12
 
 

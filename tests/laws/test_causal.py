@@ -139,6 +139,7 @@ def gap(model, seed, x, labels, continuous=True):
     assert (dx is not None) == continuous
     names = list(tree.flatten(params))
     assert list(tree.flatten(grads)) == names
+    assert list(map(np.shape, tree.leaves(grads))) == list(map(np.shape, tree.leaves(params)))
 
     def output(*moved):
         leaves, image = moved[: len(names)], moved[len(names) :]
@@ -249,6 +250,19 @@ def test_weights_behind_a_mask_do_nothing():
     assert np.array_equal(model.forward(params, x)[0], model.forward(noisy, x)[0])
     assert sum(int(mask.sum()) for mask in shut.values()) > 0
     assert not tree.flatten(masked(noisy, model.masks))["h/w"][shut["h/w"]].any()
+
+
+def test_mask_b_lets_a_pixel_work_on_what_it_knows_and_mask_a_does_not_let_it_see_itself():
+    """At the middle of a filter, two colours and two features for each."""
+    masks = PixelCNN((2, 2, 2), 2, 4, 1, 3).masks
+    assert masks["h/w"][1, 1].astype(int).tolist() == [[0, 0, 1, 1], [0, 0, 0, 0]]
+    b = [[1, 1, 1, 1], [1, 1, 1, 1], [0, 0, 1, 1], [0, 0, 1, 1]]
+    assert masks["h0/conv/w"][1, 1].astype(int).tolist() == b
+    assert masks["out/conv/w"][0, 0].astype(int).tolist() == b
+    for name in ("h/w", "h0/conv/w"):
+        assert masks[name][1, 0].all()
+        assert not masks[name][[0, 2]].any()
+        assert not masks[name][1, 2].any()
 
 
 def test_the_rows_above_reach_a_pixel_through_the_second_stack_alone():

@@ -150,6 +150,7 @@ def test_the_backward_of_positions_is_its_adjoint(shape, seed):
     y, cache = layer.forward(params, x)
     dy = rng.normal(size=y.shape)
     dx, grads = layer.backward(dy, cache)
+    assert [g.shape for g in grads.values()] == [p.shape for p in params.values()]
     tangents = [rng.normal(size=a.shape) for a in (x, *params.values())]
 
     def output(x, *tables):
