@@ -2,6 +2,7 @@
 
 from refgen.layers.activation import Activation
 from refgen.layers.attention import CrossAttention, SelfAttention
+from refgen.layers.batch_norm import BatchNorm, ClassBatchNorm
 from refgen.layers.conv import Conv2d, ConvTranspose2d
 from refgen.layers.dense import Dense
 from refgen.layers.embedding import Embedding, Positions
@@ -14,6 +15,8 @@ from refgen.layers.transformer import TransformerBlock
 
 __all__ = [
     "Activation",
+    "BatchNorm",
+    "ClassBatchNorm",
     "Conv2d",
     "ConvTranspose2d",
     "CrossAttention",

@@ -71,6 +71,7 @@ def rows(model: Any, params: Any, *inputs: Any, **conditions: Any) -> list[Row]:
 def summarize(model: Any, params: Any, *inputs: Any, **conditions: Any) -> str:
     """Return the table of a network applied to one example, with its totals.
 
+    >>> import numpy as np
     >>> from refgen.models import mlp
     >>> from refgen.noise import Noise
     >>> net = mlp((2, 8, 1))

@@ -40,6 +40,15 @@ from refgen.ops.attention import (
     softmax_forward,
     softmax_tangent,
 )
+from refgen.ops.batch_norm import (
+    batch_norm_backward,
+    batch_norm_curvature,
+    batch_norm_forward,
+    batch_norm_tangent,
+    fixed_norm_backward,
+    fixed_norm_forward,
+    running_step,
+)
 from refgen.ops.conv import (
     conv2d_backward,
     conv2d_curvature,
@@ -79,6 +88,14 @@ from refgen.ops.gaussian import (
     reparameterize_kl_backward,
     reparameterize_kl_drawn,
     reparameterize_kl_forward,
+)
+from refgen.ops.instance_norm import (
+    adain_backward,
+    adain_forward,
+    instance_norm_backward,
+    instance_norm_curvature,
+    instance_norm_forward,
+    instance_norm_tangent,
 )
 from refgen.ops.likelihood import (
     bernoulli_nll_backward,
@@ -135,6 +152,8 @@ from refgen.ops.step import (
 )
 
 __all__ = [
+    "adain_backward",
+    "adain_forward",
     "adaln_backward",
     "adaln_forward",
     "adam_ema_step",
@@ -146,6 +165,10 @@ __all__ = [
     "attention_forward",
     "average_downsample_backward",
     "average_downsample_forward",
+    "batch_norm_backward",
+    "batch_norm_curvature",
+    "batch_norm_forward",
+    "batch_norm_tangent",
     "bernoulli_nll_backward",
     "bernoulli_nll_forward",
     "categorical_nll_backward",
@@ -175,6 +198,8 @@ __all__ = [
     "embedding_lookup_forward",
     "film_backward",
     "film_forward",
+    "fixed_norm_backward",
+    "fixed_norm_forward",
     "gate_backward",
     "gate_forward",
     "gaussian_kl_backward",
@@ -191,6 +216,10 @@ __all__ = [
     "group_norm_silu_backward",
     "group_norm_silu_forward",
     "group_norm_tangent",
+    "instance_norm_backward",
+    "instance_norm_curvature",
+    "instance_norm_forward",
+    "instance_norm_tangent",
     "layer_norm_backward",
     "layer_norm_curvature",
     "layer_norm_forward",
@@ -216,6 +245,7 @@ __all__ = [
     "reparameterize_kl_backward",
     "reparameterize_kl_drawn",
     "reparameterize_kl_forward",
+    "running_step",
     "sigmoid",
     "sigmoid_backward",
     "sigmoid_forward",

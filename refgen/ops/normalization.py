@@ -79,6 +79,40 @@ def standardize_curvature(u: Array, x_dot: Array, sets: Standard) -> Array:
     return dx
 
 
+def normalize(
+    x: Array, gamma: Array, beta: Array, axes: Axes, eps: float
+) -> tuple[Array, NormCache]:
+    """Return (γ x̂ + β, cache) for sets that span any axes; γ and β have the last axes of x."""
+    sets = standardize(x, axes, eps)
+    return gamma * sets.x_hat + beta, NormCache(sets, gamma)
+
+
+def normalize_backward(dy: Array, cache: NormCache) -> tuple[Array, Array, Array]:
+    """Return (dx, dgamma, dbeta)."""
+    sets, gamma = cache
+    dx = standardize_backward(gamma * dy, sets)
+    return dx, _sum_as(gamma, dy * sets.x_hat), _sum_as(gamma, dy)  # (NM.4)
+
+
+def normalize_tangent(x_dot: Array, gamma_dot: Array, beta_dot: Array, cache: NormCache) -> Array:
+    """Return y_dot."""
+    sets, gamma = cache
+    moved = standardize_backward(x_dot, sets)
+    y_dot: Array = gamma * moved + gamma_dot * sets.x_hat + beta_dot  # (NM.5)
+    return y_dot
+
+
+def normalize_curvature(
+    dy_dot: Array, x_dot: Array, gamma_dot: Array, beta_dot: Array, cache: NormCache
+) -> tuple[Array, Array, Array]:
+    """Return the gradients of ⟨dy_dot, y_dot⟩ in (x, gamma, beta); beta has none."""
+    sets, gamma = cache
+    direct = standardize_backward(gamma_dot * dy_dot, sets)
+    bent = standardize_curvature(gamma * dy_dot, x_dot, sets)
+    dgamma = _sum_as(gamma, dy_dot * standardize_backward(x_dot, sets))
+    return direct + bent, dgamma, np.zeros_like(beta_dot)  # (NM.7)
+
+
 def group_norm_forward(
     x: Array, gamma: Array, beta: Array, *, groups: int, eps: float = 1e-5
 ) -> tuple[Array, NormCache]:
@@ -90,78 +124,63 @@ def group_norm_forward(
     array([[-1.,  1., -1.,  1.]])
     """
     check_groups("group_norm", x.shape[-1], groups)
-    sets = standardize(_grouped(x, groups), (1, 3), eps)
-    return gamma * np.reshape(sets.x_hat, x.shape) + beta, NormCache(sets, gamma)
+    scale, shift = _by_group(gamma, groups), _by_group(beta, groups)
+    y, cache = normalize(_grouped(x, groups), scale, shift, (1, 3), eps)
+    return np.reshape(y, x.shape), cache
 
 
 def group_norm_backward(dy: Array, cache: NormCache) -> tuple[Array, Array, Array]:
     """Return (dx, dgamma, dbeta)."""
-    sets, gamma = cache
-    groups = sets.x_hat.shape[2]
-    dx = np.reshape(standardize_backward(_grouped(gamma * dy, groups), sets), dy.shape)
-    return dx, channel_sum(dy * np.reshape(sets.x_hat, dy.shape)), channel_sum(dy)  # (NM.4)
+    groups = cache.gamma.shape[0]
+    dx, dgamma, dbeta = normalize_backward(_grouped(dy, groups), cache)
+    return np.reshape(dx, dy.shape), np.reshape(dgamma, (-1,)), np.reshape(dbeta, (-1,))
 
 
 def group_norm_tangent(x_dot: Array, gamma_dot: Array, beta_dot: Array, cache: NormCache) -> Array:
     """Return y_dot."""
-    sets, gamma = cache
-    shape, groups = x_dot.shape, sets.x_hat.shape[2]
-    moved = np.reshape(standardize_backward(_grouped(x_dot, groups), sets), shape)
-    y_dot: Array = gamma * moved + gamma_dot * np.reshape(sets.x_hat, shape) + beta_dot  # (NM.5)
-    return y_dot
+    groups = cache.gamma.shape[0]
+    scale_dot, shift_dot = _by_group(gamma_dot, groups), _by_group(beta_dot, groups)
+    y_dot = normalize_tangent(_grouped(x_dot, groups), scale_dot, shift_dot, cache)
+    return np.reshape(y_dot, x_dot.shape)
 
 
 def group_norm_curvature(
     dy_dot: Array, x_dot: Array, gamma_dot: Array, beta_dot: Array, cache: NormCache
 ) -> tuple[Array, Array, Array]:
     """Return the gradients of ⟨dy_dot, y_dot⟩ in (x, gamma, beta); beta has none."""
-    sets, gamma = cache
-    groups = sets.x_hat.shape[2]
-    direct = standardize_backward(_grouped(gamma_dot * dy_dot, groups), sets)
-    moving = _grouped(x_dot, groups)
-    bent = standardize_curvature(_grouped(gamma * dy_dot, groups), moving, sets)
-    moved = np.reshape(standardize_backward(moving, sets), x_dot.shape)
-    dx = np.reshape(direct + bent, x_dot.shape)
-    return dx, channel_sum(dy_dot * moved), np.zeros_like(beta_dot)  # (NM.7)
+    groups = cache.gamma.shape[0]
+    dx, dgamma, dbeta = normalize_curvature(
+        _grouped(dy_dot, groups),
+        _grouped(x_dot, groups),
+        _by_group(gamma_dot, groups),
+        _by_group(beta_dot, groups),
+        cache,
+    )
+    return np.reshape(dx, x_dot.shape), np.reshape(dgamma, (-1,)), np.reshape(dbeta, (-1,))
 
 
 def layer_norm_forward(
     x: Array, gamma: Array, beta: Array, *, eps: float = 1e-5
 ) -> tuple[Array, NormCache]:
     """Return (y, cache)."""
-    sets = standardize(x, (-1,), eps)
-    return gamma * sets.x_hat + beta, NormCache(sets, gamma)
+    return normalize(x, gamma, beta, (-1,), eps)
 
 
 def layer_norm_backward(dy: Array, cache: NormCache) -> tuple[Array, Array, Array]:
     """Return (dx, dgamma, dbeta)."""
-    sets, gamma = cache
-    dx = standardize_backward(gamma * dy, sets)
-    return dx, channel_sum(dy * sets.x_hat), channel_sum(dy)
+    return normalize_backward(dy, cache)
 
 
 def layer_norm_tangent(x_dot: Array, gamma_dot: Array, beta_dot: Array, cache: NormCache) -> Array:
     """Return y_dot."""
-    sets, gamma = cache
-    y_dot: Array = gamma * standardize_backward(x_dot, sets) + gamma_dot * sets.x_hat + beta_dot
-    return y_dot
+    return normalize_tangent(x_dot, gamma_dot, beta_dot, cache)
 
 
 def layer_norm_curvature(
     dy_dot: Array, x_dot: Array, gamma_dot: Array, beta_dot: Array, cache: NormCache
 ) -> tuple[Array, Array, Array]:
     """Return the gradients of ⟨dy_dot, y_dot⟩ in (x, gamma, beta); beta has none."""
-    sets, gamma = cache
-    direct = standardize_backward(gamma_dot * dy_dot, sets)
-    bent = standardize_curvature(gamma * dy_dot, x_dot, sets)
-    dgamma = channel_sum(dy_dot * standardize_backward(x_dot, sets))
-    return direct + bent, dgamma, np.zeros_like(beta_dot)
-
-
-def channel_sum(a: Array) -> Array:
-    """Return the sum over all axes but the last."""
-    total: Array = np.sum(a, axis=tuple(range(a.ndim - 1)))
-    return total
+    return normalize_curvature(dy_dot, x_dot, gamma_dot, beta_dot, cache)
 
 
 def check_groups(name: str, channels: int, groups: int) -> None:
@@ -176,6 +195,17 @@ def check_groups(name: str, channels: int, groups: int) -> None:
 def _grouped(a: Array, groups: int) -> Array:
     """Return (N, *S, C) as (N, S, G, C/G)."""
     return np.reshape(a, (a.shape[0], -1, groups, a.shape[-1] // groups))
+
+
+def _by_group(a: Array, groups: int) -> Array:
+    """Return (C,) as (G, C/G)."""
+    return np.reshape(a, (groups, a.shape[0] // groups))
+
+
+def _sum_as(gamma: Array, a: Array) -> Array:
+    """Return the sum of a over the axes that gamma does not have."""
+    total: Array = np.sum(a, axis=tuple(range(a.ndim - gamma.ndim)))
+    return total
 
 
 def _project(g: Array, sets: Standard) -> Array:

@@ -89,6 +89,16 @@ class Ops(Protocol):
     def layer_norm_backward(self, dy: Array, cache: Any) -> tuple[Array, Array, Array]:
         """Return (dx, dgamma, dbeta)."""
 
+    def batch_norm_forward(
+        self, x: Array, gamma: Array, beta: Array, *, eps: float = 1e-5
+    ) -> tuple[Array, Array, Array, Any]:
+        """Return (y, mean, var, cache)."""
+
+    def batch_norm_backward(
+        self, dy: Array, dmean: Array, dvar: Array, cache: Any
+    ) -> tuple[Array, Array, Array]:
+        """Return (dx, dgamma, dbeta)."""
+
     def attention_forward(
         self, q: Array, k: Array, v: Array, mask: Array | None = None, *, heads: int
     ) -> tuple[Array, Any]:

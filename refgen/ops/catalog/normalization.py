@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from refgen.ops.catalog.op import Dims, Op
+from refgen.ops.catalog.op import Dims, Op, positive
 
 
 def _grouped(dims: Dims) -> Dims:
@@ -39,6 +39,43 @@ ROWS = (
         extra="G",
         constrain=_grouped,
         tangent=True,
+    ),
+    Op(
+        "batch_norm",
+        "batch_norm",
+        AFFINE,
+        wrt=("x", "gamma", "beta"),
+        constrain=lambda dims: {**dims, "N": dims["N"] + 2},
+        tangent=True,
+    ),
+    Op(
+        "fixed_norm",
+        "batch_norm",
+        {**AFFINE, "mean": "C", "var": "C"},
+        wrt=("x", "gamma", "beta", "mean", "var"),
+        draw={"var": positive},
+    ),
+    Op(
+        "running_step",
+        "batch_norm",
+        dict.fromkeys(("mean", "var", "batch_mean", "batch_var"), "C"),
+        static={"count": 5},
+        draw={"var": positive, "batch_var": positive},
+    ),
+    Op(
+        "instance_norm",
+        "instance_norm",
+        {"x": "N H *S C", "gamma": "C", "beta": "C"},
+        wrt=("x", "gamma", "beta"),
+        constrain=lambda dims: {**dims, "H": dims["H"] + 2},
+        tangent=True,
+    ),
+    Op(
+        "adain",
+        "instance_norm",
+        {"content": "N H W C", "style": "N L C"},
+        wrt=("content", "style"),
+        constrain=lambda dims: {**dims, "H": dims["H"] + 2, "L": dims["L"] + 2},
     ),
     Op("film", "modulation", {"x": "N *S C", **STEERED}, wrt=("x", "scale", "shift")),
     Op(
