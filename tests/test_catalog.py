@@ -45,6 +45,7 @@ def test_backward_is_the_adjoint_of_forward(op, data):
         arrays = {k: a + np.copysign(0.01, a) for k, a in arrays.items()}
     forward, backward = getattr(ops, op.forward), getattr(ops, f"{op.name}_backward")
     *ys, cache = forward(**arrays, **static)
+    forward = op.surrogate or forward  # backward may claim to be another function's, openly
     dys = [draw_like(rng, y) for y in ys]
     grads = backward(*dys, cache)
     grads = grads if isinstance(grads, tuple) else (grads,)

@@ -71,8 +71,16 @@ def adjoint_gap(
 ) -> float:
     """Return how far ⟨J t, dy⟩ and ⟨t, Jᵀ dy⟩ are apart, relative to the size of the terms.
 
-    tangents and grads belong to the inputs, dys and tangents_out to the outputs.
+    tangents and grads belong to the inputs, dys and tangents_out to the outputs. Raises ValueError
+    where a gradient has another shape than its input: a sum that was forgotten must not pass by
+    broadcasting.
     """
+    for side, given, found in (("input", tangents, grads), ("output", tangents_out, dys)):
+        for i, (a, b) in enumerate(zip(given, found, strict=True)):
+            if np.shape(a) != np.shape(b):
+                raise ValueError(
+                    f"the gradient of {side} {i} has shape {np.shape(b)}, not {np.shape(a)}"
+                )
     out = [j * dy for j, dy in zip(tangents_out, dys, strict=True)]
     back = [t * g for t, g in zip(tangents, grads, strict=True)]
     gap = abs(sum(float(np.sum(a)) for a in out) - sum(float(np.sum(b)) for b in back))

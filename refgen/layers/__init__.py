@@ -5,12 +5,14 @@ from refgen.layers.attention import CrossAttention, SelfAttention
 from refgen.layers.batch_norm import BatchNorm, ClassBatchNorm
 from refgen.layers.conv import Conv2d, ConvTranspose2d
 from refgen.layers.dense import Dense
+from refgen.layers.dropout import Dropout
 from refgen.layers.embedding import Embedding, Positions
 from refgen.layers.layer import Layer
 from refgen.layers.norm import GroupNorm, GroupNormSilu, LayerNorm
 from refgen.layers.resample import Double, Halve
 from refgen.layers.residual import ResBlock
 from refgen.layers.sequence import Sequence
+from refgen.layers.spectral import Spectral
 from refgen.layers.transformer import TransformerBlock
 
 __all__ = [
@@ -22,6 +24,7 @@ __all__ = [
     "CrossAttention",
     "Dense",
     "Double",
+    "Dropout",
     "Embedding",
     "GroupNorm",
     "GroupNormSilu",
@@ -32,5 +35,6 @@ __all__ = [
     "ResBlock",
     "SelfAttention",
     "Sequence",
+    "Spectral",
     "TransformerBlock",
 ]

@@ -11,6 +11,12 @@ Sources    nair2010-relu;  maas2013-leaky-relu;  elfwing2018-silu;  hendrycks201
     softplus(x) = log(1 + eˣ) = max(x, 0) + log(1 + e^−|x|),   f' = σ(x)          (A.6)
     gelu(x) = x Φ(x),                          f' = Φ(x) + x φ(x)                 (A.7)
 
+Tangents go by the same factor, ẏ = f'(x) ẋ, so each tangent is backward by another name. What
+the tangent owes to the point is dx = f''(x) ẋ dẏ:
+
+    rectifiers 0;   sigmoid y (1 − y)(1 − 2y);   tanh −2 y (1 − y²);   softplus σ (1 − σ);
+    silu σ (1 − σ)(2 + x (1 − 2σ));   gelu φ(x)(2 − x²)                           (A.8)
+
 σ is the sigmoid, Φ and φ the standard normal's distribution function and density. For x < 0 the
 sigmoid is computed as eˣ / (1 + eˣ), which is the same: no exponential overflows, and small values
 keep all their digits, which ½ (1 + tanh ½x) would not. At a kink, x = 0, the two
@@ -150,6 +156,80 @@ def gelu_backward(dy: Array, cache: InputCache) -> Array:
     x = cache.x
     density = np.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
     return dy * (_normal_cdf(x) + x * density)  # (A.7)
+
+
+def relu_tangent(x_dot: Array, cache: InputCache) -> Array:
+    """Return y_dot."""
+    return relu_backward(x_dot, cache)
+
+
+def relu_curvature(dy_dot: Array, x_dot: Array, cache: InputCache) -> Array:
+    """Return the gradient of ⟨dy_dot, y_dot⟩ in x."""
+    return np.zeros_like(dy_dot)
+
+
+def leaky_relu_tangent(x_dot: Array, cache: LeakyReluCache) -> Array:
+    """Return y_dot."""
+    return leaky_relu_backward(x_dot, cache)
+
+
+def leaky_relu_curvature(dy_dot: Array, x_dot: Array, cache: LeakyReluCache) -> Array:
+    """Return the gradient of ⟨dy_dot, y_dot⟩ in x."""
+    return np.zeros_like(dy_dot)
+
+
+def sigmoid_tangent(x_dot: Array, cache: OutputCache) -> Array:
+    """Return y_dot."""
+    return sigmoid_backward(x_dot, cache)
+
+
+def sigmoid_curvature(dy_dot: Array, x_dot: Array, cache: OutputCache) -> Array:
+    """Return the gradient of ⟨dy_dot, y_dot⟩ in x."""
+    return dy_dot * x_dot * cache.y * (1.0 - cache.y) * (1.0 - 2.0 * cache.y)
+
+
+def tanh_tangent(x_dot: Array, cache: OutputCache) -> Array:
+    """Return y_dot."""
+    return tanh_backward(x_dot, cache)
+
+
+def tanh_curvature(dy_dot: Array, x_dot: Array, cache: OutputCache) -> Array:
+    """Return the gradient of ⟨dy_dot, y_dot⟩ in x."""
+    return -2.0 * dy_dot * x_dot * cache.y * (1.0 - cache.y * cache.y)
+
+
+def softplus_tangent(x_dot: Array, cache: InputCache) -> Array:
+    """Return y_dot."""
+    return softplus_backward(x_dot, cache)
+
+
+def softplus_curvature(dy_dot: Array, x_dot: Array, cache: InputCache) -> Array:
+    """Return the gradient of ⟨dy_dot, y_dot⟩ in x."""
+    s = sigmoid(cache.x)
+    return dy_dot * x_dot * s * (1.0 - s)
+
+
+def silu_tangent(x_dot: Array, cache: SiluCache) -> Array:
+    """Return y_dot."""
+    return silu_backward(x_dot, cache)
+
+
+def silu_curvature(dy_dot: Array, x_dot: Array, cache: SiluCache) -> Array:
+    """Return the gradient of ⟨dy_dot, y_dot⟩ in x."""
+    x, s = cache
+    return dy_dot * x_dot * s * (1.0 - s) * (2.0 + x * (1.0 - 2.0 * s))
+
+
+def gelu_tangent(x_dot: Array, cache: InputCache) -> Array:
+    """Return y_dot."""
+    return gelu_backward(x_dot, cache)
+
+
+def gelu_curvature(dy_dot: Array, x_dot: Array, cache: InputCache) -> Array:
+    """Return the gradient of ⟨dy_dot, y_dot⟩ in x."""
+    x = cache.x
+    density = np.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
+    return dy_dot * x_dot * density * (2.0 - x * x)  # (A.8)
 
 
 def _normal_cdf(x: Array) -> Array:

@@ -11,6 +11,10 @@ the transposed weights; w and b serve every row, so theirs are sums over rows.
 
     dx = dy wᵀ                                                    (D.2)
     dw = Σ_rows xᵀ dy,   db = Σ_rows dy                           (D.3)
+
+Tangent. y is linear in x, in w and in b; the rule of the product gives
+
+    ẏ = ẋ w + x ẇ + ḃ,   for ⟨dẏ, ẏ⟩:  dx = dẏ ẇᵀ,  dw = Σ_rows ẋᵀ dẏ,  db = 0   (D.4)
 """
 
 from typing import NamedTuple
@@ -43,3 +47,18 @@ def dense_backward(dy: Array, cache: DenseCache) -> tuple[Array, Array, Array]:
     rows, drows = np.reshape(x, (-1, w.shape[0])), np.reshape(dy, (-1, w.shape[1]))
     dx = dy @ np.transpose(w)  # (D.2)
     return dx, np.transpose(rows) @ drows, np.sum(drows, axis=0)  # (D.3)
+
+
+def dense_tangent(x_dot: Array, w_dot: Array, b_dot: Array, cache: DenseCache) -> Array:
+    """Return y_dot."""
+    y_dot: Array = x_dot @ cache.w + cache.x @ w_dot + b_dot
+    return y_dot
+
+
+def dense_curvature(
+    dy_dot: Array, x_dot: Array, w_dot: Array, b_dot: Array, cache: DenseCache
+) -> tuple[Array, Array, Array]:
+    """Return the gradients of ⟨dy_dot, y_dot⟩ in (x, w, b); b has none."""
+    rows, drows = np.reshape(x_dot, (-1, w_dot.shape[0])), np.reshape(dy_dot, (-1, w_dot.shape[1]))
+    dw = np.transpose(rows) @ drows
+    return dy_dot @ np.transpose(w_dot), dw, np.zeros_like(b_dot)  # (D.4)

@@ -6,7 +6,7 @@ from refgen.ops.catalog.op import Op, labels, positive, product_flops, same
 
 
 def _pointwise(name: str, **kwargs: Any) -> Op:
-    return Op(name, "activation", {"x": "N *S"}, wrt=("x",), **kwargs)
+    return Op(name, "activation", {"x": "N *S"}, wrt=("x",), tangent=True, **kwargs)
 
 
 ROWS = (
@@ -15,6 +15,16 @@ ROWS = (
         "dense",
         {"x": "N *S I", "w": "I O", "b": "O"},
         wrt=("x", "w", "b"),
+        tangent=True,
+        flops=product_flops("w"),
+    ),
+    Op(
+        "dense_act",
+        "dense_act",
+        {"x": "N *S I", "w": "I O", "b": "O"},
+        wrt=("x", "w", "b"),
+        extra="A",
+        static=lambda dims: {"activation": ("silu", "gelu", "tanh", "softplus")[dims["A"] - 1]},
         flops=product_flops("w"),
     ),
     _pointwise("relu", analytic=False),

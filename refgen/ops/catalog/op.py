@@ -40,6 +40,7 @@ class Op:
     static: Mapping[str, Any] | Callable[[Dims], Mapping[str, Any]] = field(default_factory=dict)
     draw: Mapping[str, Draw] = field(default_factory=dict)  # arguments that are not normal
     analytic: bool = True  # complex step applies; otherwise central differences
+    surrogate: Callable[..., Any] | None = None  # whose derivative backward gives, by choice
     twin: bool = False  # worth a kernel: the backends have it too
     tangent: bool = False  # <op>_tangent and <op>_curvature exist: see refgen.ops.README
     extra: str = ""  # letters that only static and constrain read, as the G of groups
