@@ -132,6 +132,6 @@ def test_the_order_of_convergence_tells_euler_from_heun():
 def test_a_gradient_of_another_shape_does_not_pass_by_broadcasting():
     """What forgot its sum over the batch has the right numbers in the wrong places."""
     t, dy = np.ones(3), np.ones((4, 3))
-    assert check.adjoint_gap([t], [4 * t], [dy], [dy]) == 0
+    assert adjoint_gap([t], [4 * t], [dy], [dy]) == 0
     with pytest.raises(ValueError, match=r"input 0 has shape \(4, 3\), not \(3,\)"):
-        check.adjoint_gap([t], [dy], [dy], [dy])
+        adjoint_gap([t], [dy], [dy], [dy])
