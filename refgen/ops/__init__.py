@@ -98,7 +98,9 @@ from refgen.ops.fused import (
     group_norm_film_silu_backward,
     group_norm_film_silu_forward,
     group_norm_silu_backward,
+    group_norm_silu_curvature,
     group_norm_silu_forward,
+    group_norm_silu_tangent,
 )
 from refgen.ops.gaussian import (
     gaussian_kl_backward,
@@ -255,7 +257,9 @@ __all__ = [
     "group_norm_film_silu_forward",
     "group_norm_forward",
     "group_norm_silu_backward",
+    "group_norm_silu_curvature",
     "group_norm_silu_forward",
+    "group_norm_silu_tangent",
     "group_norm_tangent",
     "instance_norm_backward",
     "instance_norm_curvature",

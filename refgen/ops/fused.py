@@ -9,7 +9,10 @@ Sources    wu2018-group-norm;  elfwing2018-silu;  perez2018-film
 They stand before nearly every convolution of a UNet. Each part is cheap and as large as the
 image, so on a fast machine the time goes into reading and writing x, not into arithmetic.
 
-Adjoint. The parts backwards; each is derived on its own page.
+Adjoint. The parts backwards; each is derived on its own page. Tangents go through the parts in
+turn; the curvature of a chain h = f(x), y = g(h) is that of g at h, pulled back, and that of f:
+
+    dx = Jᵀ ∇_h ⟨dẏ, ẏ⟩ + ∇_x ⟨dḣ, J ẋ⟩,   dḣ = g'(h) dẏ                           (FU.3)
 
 A convolution with its bias is refgen.ops.conv, a dense layer with its activation
 refgen.ops.dense_act.
@@ -17,9 +20,21 @@ refgen.ops.dense_act.
 
 from typing import NamedTuple
 
-from refgen.ops.activation import SiluCache, silu_backward, silu_forward
+from refgen.ops.activation import (
+    SiluCache,
+    silu_backward,
+    silu_curvature,
+    silu_forward,
+    silu_tangent,
+)
 from refgen.ops.modulation import FilmCache, film_backward, film_forward
-from refgen.ops.normalization import NormCache, group_norm_backward, group_norm_forward
+from refgen.ops.normalization import (
+    NormCache,
+    group_norm_backward,
+    group_norm_curvature,
+    group_norm_forward,
+    group_norm_tangent,
+)
 from refgen.typing import Array
 
 
@@ -50,6 +65,26 @@ def group_norm_silu_forward(
 def group_norm_silu_backward(dy: Array, cache: GroupNormSiluCache) -> tuple[Array, Array, Array]:
     """Return (dx, dgamma, dbeta)."""
     return group_norm_backward(silu_backward(dy, cache.silu), cache.norm)
+
+
+def group_norm_silu_tangent(
+    x_dot: Array, gamma_dot: Array, beta_dot: Array, cache: GroupNormSiluCache
+) -> Array:
+    """Return y_dot."""
+    h_dot = group_norm_tangent(x_dot, gamma_dot, beta_dot, cache.norm)
+    return silu_tangent(h_dot, cache.silu)
+
+
+def group_norm_silu_curvature(
+    dy_dot: Array, x_dot: Array, gamma_dot: Array, beta_dot: Array, cache: GroupNormSiluCache
+) -> tuple[Array, Array, Array]:
+    """Return the gradients of ⟨dy_dot, y_dot⟩ in (x, gamma, beta)."""
+    h_dot = group_norm_tangent(x_dot, gamma_dot, beta_dot, cache.norm)
+    pulled = group_norm_backward(silu_curvature(dy_dot, h_dot, cache.silu), cache.norm)
+    dh_dot = silu_backward(dy_dot, cache.silu)
+    bent = group_norm_curvature(dh_dot, x_dot, gamma_dot, beta_dot, cache.norm)
+    dx, dgamma, dbeta = (a + b for a, b in zip(pulled, bent, strict=True))  # (FU.3)
+    return dx, dgamma, dbeta
 
 
 def group_norm_film_silu_forward(

@@ -100,6 +100,7 @@ ROWS = (
         extra="G",
         constrain=_grouped,
         static=_groups,
+        tangent=True,
     ),
     Op(
         "group_norm_film_silu",
