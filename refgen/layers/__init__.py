@@ -7,6 +7,7 @@ from refgen.layers.conv import Conv2d, ConvTranspose2d
 from refgen.layers.dense import Dense
 from refgen.layers.dropout import Dropout
 from refgen.layers.embedding import Embedding, Positions
+from refgen.layers.gated_attention import GatedAttention
 from refgen.layers.layer import Layer
 from refgen.layers.norm import GroupNorm, GroupNormSilu, LayerNorm
 from refgen.layers.resample import Double, Halve
@@ -26,6 +27,7 @@ __all__ = [
     "Double",
     "Dropout",
     "Embedding",
+    "GatedAttention",
     "GroupNorm",
     "GroupNormSilu",
     "Halve",

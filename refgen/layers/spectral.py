@@ -55,5 +55,6 @@ class Spectral:
     def backward(self, dy: Array, cache: Cache) -> tuple[Array, Grads]:
         """Return (dx, grads)."""
         norm, layer_cache = cache
+        grads: Any
         dx, grads = self.layer.backward(dy, layer_cache)
-        return dx, {**grads, "w": ops.spectral_norm_backward(grads["w"], norm)}  # type: ignore[arg-type]
+        return dx, {**grads, "w": ops.spectral_norm_backward(grads["w"], norm)}

@@ -89,6 +89,12 @@ class ConvNet:
         dx, of_stages = layers["stages"].backward(np.reshape(dx, shape), stages)
         return dx, grads | ({"stages": of_stages} if of_stages else {})
 
+    def summary(self) -> str:
+        """Return a table of the network applied to one example."""
+        from refgen.models.summary import summarize
+
+        return summarize(self, self.init(Noise(0)), np.zeros((1, *self.shape)))
+
     def _hidden(self, params: Any, x: Array) -> tuple[Array, tuple[Any, ...]]:
         if x.shape[1:] != self.shape:
             raise ValueError(f"the classifier of {self.shape} was given examples of {x.shape[1:]}")

@@ -91,6 +91,12 @@ class CouplingFlow:
             dz = self._join(k, da + da_network, db)  # (FL.4)
         return dz, grads
 
+    def summary(self) -> str:
+        """Return a table of the network applied to one example."""
+        from refgen.models.summary import summarize
+
+        return summarize(self, self.init(Noise(0)), np.zeros((1, self.dim)))
+
     def _order(self, k: int) -> tuple[Array, int]:
         """Return the features in the order (kept, moved) of layer k, and how many are kept.
 

@@ -101,6 +101,12 @@ class TimeMLP:
         _, grads["time"] = layers["time"].backward(de, time_cache)
         return np.reshape(dx, dy.shape), grads
 
+    def summary(self) -> str:
+        """Return a table of the network applied to one example."""
+        from refgen.models.summary import summarize
+
+        return summarize(self, self.init(Noise(0)), np.zeros((1, self.dim)), np.zeros(1, int))
+
     def _layers(self) -> dict[str, Sequence]:
         """Return every piece by name; all but `in` and `shift` carry their activation."""
         H, silu = self.hidden, ("silu", Activation("silu"))

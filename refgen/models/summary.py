@@ -36,7 +36,12 @@ class Recorder:
     rows: list[Row] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._names = {id(a): path for path, a in tree.flatten(self.params).items()}
+        leaves = tree.flatten(self.params)
+        self._names = {id(a): path for path, a in leaves.items()}
+        self._left: dict[str, int] = {}  # numbers in each branch that no row has shown
+        for path, a in leaves.items():
+            branch = path.rpartition("/")[0]
+            self._left[branch] = self._left.get(branch, 0) + int(a.size)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         run: Callable[..., Any] = getattr(self.table, name)
@@ -54,10 +59,10 @@ class Recorder:
         op = ROWS[name]
         arrays = [a for a in args if a is not None]
         paths = [self._names[id(a)] for a in arrays if id(a) in self._names]
-        count = sum(int(a.size) for a in arrays if id(a) in self._names)
         shapes = {word: a.shape for word, a in zip(op.shapes, arrays, strict=False)}
         work = op.flops(shapes, y.shape) if op.flops else 0
         where = paths[0].rpartition("/")[0] if paths else ""
+        count = self._left.pop(where, 0) if paths else 0
         self.rows.append(Row(where, op.name, y.shape, count, work))
 
 

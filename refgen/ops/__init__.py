@@ -155,6 +155,8 @@ from refgen.ops.regularization import (
     dropout_forward,
     minibatch_std_backward,
     minibatch_std_forward,
+    safe_norm_backward,
+    safe_norm_forward,
     straight_through_round_backward,
     straight_through_round_forward,
 )
@@ -298,6 +300,8 @@ __all__ = [
     "reparameterize_kl_drawn",
     "reparameterize_kl_forward",
     "running_step",
+    "safe_norm_backward",
+    "safe_norm_forward",
     "sigmoid",
     "sigmoid_backward",
     "sigmoid_curvature",

@@ -8,13 +8,14 @@ Sources    rumelhart1986-backprop
 Adjoint. The parts backwards; they are derived on the pages of dense and of activation.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from refgen.ops import activation as page
 from refgen.ops.dense import DenseCache, dense_backward, dense_forward
 from refgen.typing import Array, Cache
 
-FUNCTIONS = {
+FUNCTIONS: dict[str, tuple[Callable[..., Any], Callable[..., Array]]] = {
     "relu": (page.relu_forward, page.relu_backward),
     "leaky_relu": (page.leaky_relu_forward, page.leaky_relu_backward),
     "sigmoid": (page.sigmoid_forward, page.sigmoid_backward),
@@ -48,11 +49,11 @@ def dense_act_forward(
             f"dense_act: unknown activation {activation!r}; there are {', '.join(FUNCTIONS)}"
         )
     h, dense = dense_forward(x, w, b)
-    y, act = FUNCTIONS[activation][0](h)  # type: ignore[operator]  # (DA.1)
+    y, act = FUNCTIONS[activation][0](h)  # (DA.1)
     return y, DenseActCache(dense, act, activation)
 
 
 def dense_act_backward(dy: Array, cache: DenseActCache) -> tuple[Array, Array, Array]:
     """Return (dx, dw, db)."""
-    dh = FUNCTIONS[cache.activation][1](dy, cache.act)  # type: ignore[operator]
+    dh = FUNCTIONS[cache.activation][1](dy, cache.act)
     return dense_backward(dh, cache.dense)

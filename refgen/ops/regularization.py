@@ -1,9 +1,10 @@
-r"""What keeps a training honest: dropout, batches that are told apart, rounding with a gradient.
+r"""What keeps a training honest: dropout, batches told apart, gradients where there are none.
 
 Shapes     N batch, *S axes in between, C channels.
            dropout             x, uniform, y : any one shape, uniform in (0, 1)
            minibatch_std       x : (N, *S, C)    y : (N, *S, C + 1)
            straight_through    x, y : any one shape
+           safe_norm           x : (N, *S)    y : (N,)
 Sources    srivastava2014-dropout  section 4;  karras2018-progressive  section 3;
            bengio2013-straight-through  section 4
 
@@ -26,6 +27,13 @@ Adjoints. Dropout is linear; s is felt by every example of the batch:
 Rounding has the derivative 0 wherever it has one, with which nothing could be learned. Its
 backward is therefore a choice and no derivative, that of the identity, which rounding follows
 on average over a step:   dx = dy                                                  (RG.5)
+
+The length of each example, as a gradient penalty takes it of gradients, has no derivative where
+it is 0: a critic that is flat there would turn the whole sum to nan. Of the slopes that fit
+under the cone, the unit ball, 0 is the one without a direction, so it is the derivative there:
+
+    safe_norm:   y = √(Σ x²)                                                      (RG.6)
+    dx = dy x / y where y > 0,   0 where y = 0                                    (RG.7)
 """
 
 import math
@@ -48,10 +56,10 @@ class MinibatchCache(NamedTuple):
     direction: Array  # ∂s/∂x, the shape of x
 
 
-class StepCache(NamedTuple):
-    """Nothing: the gradient passes as it is."""
+class SafeNormCache(NamedTuple):
+    """What backward needs."""
 
-    step: float
+    direction: Array  # (N, *S)  x / y, or 0
 
 
 def dropout_forward(x: Array, uniform: Array, *, rate: float = 0.5) -> tuple[Array, DropoutCache]:
@@ -97,17 +105,41 @@ def minibatch_std_backward(dy: Array, cache: MinibatchCache) -> Array:
     return dx
 
 
-def straight_through_round_forward(x: Array, *, step: float = 1.0) -> tuple[Array, StepCache]:
-    """Return x rounded to a multiple of step. Raises ValueError unless step > 0.
+def straight_through_round_forward(x: Array, *, step: float = 1.0) -> tuple[Array, None]:
+    """Return (x rounded to a multiple of step, nothing to keep). Raises ValueError unless step > 0.
 
     >>> straight_through_round_forward(np.array([0.2, 0.9]), step=0.5)[0]
     array([0., 1.])
     """
     if not step > 0:
         raise ValueError(f"straight_through_round: step must be positive, not {step}")
-    return step * np.round(x / step), StepCache(step)  # (RG.3)
+    return step * np.round(x / step), None  # (RG.3)
 
 
-def straight_through_round_backward(dy: Array, cache: StepCache) -> Array:
+def straight_through_round_backward(dy: Array, cache: None) -> Array:
     """Return dx, by choice."""
     return dy  # (RG.5)
+
+
+def safe_norm_forward(x: Array) -> tuple[Array, SafeNormCache]:
+    """Return the length of each example, (N,). Entries whose squares underflow count as 0.
+
+    >>> y, cache = safe_norm_forward(np.array([[3.0, 4.0], [0.0, 0.0]]))
+    >>> y
+    array([5., 0.])
+    >>> safe_norm_backward(np.ones(2), cache)
+    array([[0.6, 0.8],
+           [0. , 0. ]])
+    """
+    y = np.sqrt(np.sum(x * x, axis=tuple(range(1, x.ndim))))  # (RG.6)
+    return y, SafeNormCache(x / _beside(np.where(y == 0, 1.0, y), x))  # (RG.7)
+
+
+def safe_norm_backward(dy: Array, cache: SafeNormCache) -> Array:
+    """Return dx."""
+    return _beside(dy, cache.direction) * cache.direction
+
+
+def _beside(a: Array, x: Array) -> Array:
+    """Return a : (N,) with axes of length 1, so that it broadcasts over x : (N, *S)."""
+    return np.reshape(a, (-1,) + (1,) * (x.ndim - 1))

@@ -66,7 +66,7 @@ def drawn(name, seed):
 
 
 def penalty(layer, params, x):
-    """Return the WGAN-GP penalty of each example, (|∇_x D(x)| − 1)², and what it is a function of."""
+    """Return (|∇_x D(x)| − 1)² of each example, the penalty of WGAN-GP, and its parts."""
     _, g, cache = input_gradient(layer, params, x)
     size = np.sqrt(np.sum(g * g, axis=tuple(range(1, g.ndim)), keepdims=True))
     return (size - 1) ** 2, g, size, cache

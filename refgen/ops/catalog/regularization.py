@@ -44,6 +44,7 @@ ROWS = (
         static={"step": 0.5},
         surrogate=_identity,
     ),
+    Op("safe_norm", "regularization", {"x": "N *S"}, wrt=("x",)),
     Op(
         "spectral_norm",
         "spectral_norm",
