@@ -17,11 +17,10 @@ t nor a label is differentiated.
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from refgen import ops as reference
 from refgen.layers.activation import Activation
 from refgen.layers.dense import Dense
+from refgen.layers.embedding import Embedding
 from refgen.layers.sequence import Sequence
 from refgen.noise import Noise
 from refgen.ops.protocol import Ops
@@ -41,7 +40,7 @@ class Condition:
         """Draw the parameters."""
         params: Params = {"time": self._time.init(noise.at("time"))}
         if self.classes:
-            params["label"] = 0.02 * noise.at("label").normal((self.classes + 1, self.size))
+            params["label"] = self._label.init(noise.at("label"))
         return params
 
     def forward(self, params: Any, t: Array, labels: Array | None = None) -> tuple[Array, Cache]:
@@ -51,14 +50,10 @@ class Condition:
         """
         pe, _ = reference.sinusoidal_embedding_forward(t, dim=self.clock)
         h, time = self._time.forward(params["time"], pe)
-        lookup = None
+        lookup, index = None, self._label.labels(labels, t.shape[0])
         if self.classes:
-            index = np.full(t.shape, self.classes) if labels is None else labels
-            self._refuse(index)
-            rows, lookup = reference.embedding_lookup_forward(index, params["label"])
+            rows, lookup = self._label.forward(params["label"], index)
             h = h + rows
-        elif labels is not None:
-            raise ValueError("labels were given to a network that has none: build it with classes")
         e, silu = reference.silu_forward(h)  # (CN.1)
         return e, (time, lookup, silu)
 
@@ -69,8 +64,12 @@ class Condition:
         grads: Grads = {}
         _, grads["time"] = self._time.backward(dh, time)
         if self.classes:
-            grads["label"] = reference.embedding_lookup_backward(dh, lookup)
+            grads["label"] = self._label.backward(dh, lookup)
         return grads
+
+    @property
+    def _label(self) -> Embedding:
+        return Embedding(self.classes, self.size, null=True)
 
     @property
     def _time(self) -> Sequence:
@@ -81,10 +80,3 @@ class Condition:
                 ("dense1", Dense(self.size, self.size, 1.0, self.ops)),
             )
         )
-
-    def _refuse(self, labels: Array) -> None:
-        if labels.size and (labels.min() < 0 or labels.max() > self.classes):
-            raise ValueError(
-                f"labels are 0 .. {self.classes - 1}, or {self.classes} for the null label, not "
-                f"{labels.min()} .. {labels.max()}"
-            )
