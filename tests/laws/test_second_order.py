@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refgen import check, tree
+from refgen import check, ops, tree
 from refgen.layers import (
     Activation,
     Conv2d,
@@ -89,7 +89,7 @@ def test_the_gradient_of_a_gradient_penalty_is_found_without_autodiff(name, seed
     along = check.complex_step(total, list(tree.leaves(params)), list(tree.leaves(direction)))
     found = list(tree.leaves(grads))
     gap = check.adjoint_gap(list(tree.leaves(direction)), found, [np.ones(())], [along])
-    assert gap < 1e-11
+    assert gap < 1e-12
     # A penalty that forgot how g depends on the parameters through the activations would be off.
     assert list(tree.flatten(grads)) == names
 
@@ -116,7 +116,72 @@ def test_both_gradients_of_a_loss_of_value_and_slope_come_back(name, seed):
     directions = [rng.normal(size=a.shape) for a in inputs]
     along = check.complex_step(both, inputs, directions)
     found = [dx, dx_dot, *tree.leaves(grads)]
-    assert check.adjoint_gap(directions, found, [np.ones(())], [along]) < 1e-11
+    assert check.adjoint_gap(directions, found, [np.ones(())], [along]) < 1e-12
+
+
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu"])
+def test_the_penalty_of_a_critic_with_kinks_has_its_gradient_between_them(activation):
+    """Rectifiers have no curvature, so the gradient comes from the weights alone."""
+    layer, rng = mlp((3, 6, 5, 1), activation), np.random.default_rng(0)
+    params, x = layer.init(Noise(0)), rng.normal(size=(4, 3))
+    names, leaves = list(tree.flatten(params)), list(tree.leaves(params))
+
+    def total(*leaves):
+        moved = tree.unflatten(dict(zip(names, leaves, strict=True)))
+        return np.sum(penalty(layer, moved, x)[0])
+
+    _, g, size, cache = penalty(layer, params, x)
+    grads = tree.flatten(slope_gradient(layer, params, 2 * (size - 1) * g / size, cache))
+    directions = [rng.normal(size=a.shape) for a in leaves]
+    along = check.central_difference(total, leaves, directions).value
+    found = sum(np.sum(t * grads[n]) for t, n in zip(directions, names, strict=True))
+    assert found == pytest.approx(along, rel=1e-9)  # a kink within reach would be seen here
+
+
+@given(seed=seeds)
+def test_the_penalty_of_a_linear_critic_depends_on_its_weight_alone(seed):
+    """D(x) = a·x + b has the penalty (|a| − 1)², with the gradient 2 (|a| − 1) a / |a|."""
+    rng = np.random.default_rng(seed)
+    layer, x = Dense(4, 1), rng.normal(size=(5, 4))
+    params = {"w": rng.normal(size=(4, 1)), "b": rng.normal(size=1)}
+    value, g, size, cache = penalty(layer, params, x)
+    length = np.linalg.norm(params["w"])
+    np.testing.assert_allclose(value, (length - 1) ** 2, rtol=1e-12, atol=1e-15)
+    grads = slope_gradient(layer, params, 2 * (size - 1) * g / size, cache)
+    each = 2 * (length - 1) * params["w"] / length
+    np.testing.assert_allclose(grads["w"], 5 * each, rtol=1e-12, atol=1e-14)
+    assert np.array_equal(grads["b"], np.zeros(1))
+
+
+def test_a_critic_that_is_flat_has_a_penalty_with_the_gradient_0():
+    """√ has no slope at 0; the safe norm's is 0, where g / |g| would make every weight nan."""
+    layer = mlp((3, 4, 1), "relu")
+    params = layer.init(Noise(0))
+    params["dense0"]["b"] -= 100.0  # no unit is ever active
+    _, g, cache = input_gradient(layer, params, np.ones((2, 3)))
+    size, norm = ops.safe_norm_forward(g)
+    assert np.array_equal((size - 1) ** 2, np.ones(2))
+    v = ops.safe_norm_backward(2 * (size - 1), norm)
+    for grad in tree.leaves(slope_gradient(layer, params, v, cache)):
+        assert np.array_equal(grad, np.zeros_like(grad))
+
+
+@each_critic
+@given(seed=seeds)
+def test_the_second_derivative_is_symmetric(name, seed):
+    """⟨a, H b⟩ = ⟨b, H a⟩, with H the Hessian of Σ D in x."""
+    layer, params, x, rng = drawn(name, seed)
+    y, cache = layer.forward(params, x)
+
+    def times_hessian(v):
+        y_dot, moved = tangent(layer, params, v, cache)
+        return tangent_backward(layer, np.zeros_like(y), np.ones_like(y_dot), cache, moved)[0]
+
+    a, b = rng.normal(size=(2, *x.shape))
+    one, other = times_hessian(b), times_hessian(a)
+    scale = np.sum(np.abs(a * one)) + np.sum(np.abs(b * other))
+    assert abs(np.sum(a * one) - np.sum(b * other)) <= 1e-12 * scale
+    assert scale > 0
 
 
 def test_tangents_along_every_axis_give_the_divergence_of_a_field():
