@@ -20,6 +20,8 @@ from refgen.samplers import VARIANCES, sample_ancestral, sample_ddim
 from refgen.systems.system import Turn, refuse_sampler
 from refgen.typing import Array, Grads, Params
 
+ROWS = 64  # examples that go through the network together: more would not stay in the caches
+
 
 @dataclass(frozen=True)
 class DDPM:
@@ -84,9 +86,13 @@ class DDPM:
         return terms, self.objective.backward(mean, cache)
 
     def predict_noise(self, params: Any, x: Array, t: int) -> Array:
-        """Return ε̂(x, t) of (N, *shape) at one time."""
-        noise_hat, _ = self.network.forward(params["model"], x, np.full(len(x), t))
-        return noise_hat
+        """Return ε̂(x, t) of (N, *shape) at one time, ROWS examples at a time."""
+        network = self.network
+        parts = [
+            network.forward(params["model"], part, np.full(len(part), t))[0]
+            for part in (x[i : i + ROWS] for i in range(0, max(len(x), 1), ROWS))
+        ]
+        return np.concatenate(parts) if len(parts) > 1 else parts[0]
 
     def sample(
         self, params: Any, count: int, noise: Noise, *, sampler: str = "", steps: int = 0
