@@ -21,7 +21,8 @@ def denoiser(
 
     hidden is the width of an MLP or of a token, or the channels of a UNet's lowest level, which
     are halved wherever the image is doubled; blocks counts residual blocks, transformer blocks,
-    or the blocks on each level of a UNet. Levels and patches follow from the image: it is halved
+    or the blocks on each level of a UNet. An MLP gets at least one unit for each entry of an
+    example: a narrower one could not name all of its noise. Levels and patches follow from the image: it is halved
     down to 4 .. 7 pixels, and cut into patches that make at most 49 tokens.
 
     Raises ValueError for an unknown name, for a UNet or a DiT of anything but images, and for
@@ -30,7 +31,8 @@ def denoiser(
     if name not in DENOISERS:
         raise ValueError(f"unknown model {name!r}; there are {', '.join(DENOISERS)}")
     if name == "mlp":
-        return TimeMLP(math.prod(shape), hidden, blocks, ops=ops)
+        entries = math.prod(shape)
+        return TimeMLP(entries, max(hidden, entries), blocks, ops=ops)
     if len(shape) != 3:
         raise ValueError(
             f"a {name} takes images, not examples of shape {shape}: use model=mlp for points"

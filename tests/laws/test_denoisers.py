@@ -253,6 +253,8 @@ def test_distinct_times_and_labels_have_distinct_embeddings():
         ("unet", 8, {"widths": (1, 2), "attention": (1,)}),
         ("unet", 28, {"widths": (1, 2, 4), "attention": (2,)}),
         ("unet", 7, {"widths": (1,), "attention": ()}),
+        ("mlp", 4, {"dim": 16, "hidden": 64}),
+        ("mlp", 28, {"dim": 784, "hidden": 784}),
         ("dit", 8, {"patch": 2}),
         ("dit", 28, {"patch": 4}),
         ("dit", 32, {"patch": 8}),
