@@ -62,6 +62,15 @@ class Chain:
         norms = dict(self.layers)
         return {name: norms[name].collect(running[name], seen[name]) for name in running}
 
+    def standing(self, params: Any, x: Array) -> Params:
+        """Return the statistics of one batch in the form of running ones.
+
+        They belong to these parameters exactly; what training collected belongs to many earlier
+        ones, and not to their moving average.
+        """
+        _, seen, _ = self.train(params, x)
+        return {name: {"mean": norm.mean, "var": norm.var} for name, norm in seen.items()}
+
     def train(self, params: Any, x: Array) -> tuple[Array, dict[str, Seen], Cache]:
         """Return (y, what each norm saw, cache), with the statistics of this batch."""
         caches, seen = [], {}
@@ -102,6 +111,26 @@ class Chain:
         from refgen.models.summary import summarize
 
         return summarize(self, self.init(Noise(0)), np.zeros((1, *shape)), self.start())
+
+
+@dataclass(frozen=True)
+class ByBatch:
+    """A chain as a plain layer: every batch is normalized by its own statistics."""
+
+    chain: Chain
+
+    def init(self, noise: Noise) -> Params:
+        """Draw the parameters of the chain."""
+        return self.chain.init(noise)
+
+    def forward(self, params: Any, x: Array) -> tuple[Array, Cache]:
+        """Return (y, cache)."""
+        y, _, cache = self.chain.train(params, x)
+        return y, cache
+
+    def backward(self, dy: Array, cache: Cache) -> tuple[Array, Grads]:
+        """Return (dx, grads)."""
+        return self.chain.backward(dy, cache)
 
 
 @dataclass(frozen=True)

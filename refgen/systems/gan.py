@@ -1,6 +1,12 @@
 """The generative adversarial network: one network forges, one tells apart.
 
-Lectures   1, 2, 4          Source  goodfellow2014-gan
+Lectures   1, 2, 4          Source  goodfellow2014-gan;  radford2016-dcgan;  brock2019-biggan
+
+Batch norm, in a DCGAN. While training, latents, data and samples are three batches, each with its
+own statistics. Sampling uses averaged parameters, to which nothing that was collected on the way
+belongs. So the generator's statistics are taken anew from STANDING latents, with the parameters
+that sample (the standing statistics of BigGAN), and then hold for all: a sample does not
+depend on those drawn beside it.
 """
 
 import math
@@ -10,19 +16,31 @@ from typing import Any, ClassVar
 import numpy as np
 
 from refgen import ops as reference
-from refgen.models import mlp
+from refgen import tree
+from refgen.models import dcgan_discriminator, dcgan_generator, mlp
+from refgen.models.convnet import halvings
+from refgen.models.dcgan import ByBatch, Chain, Reshape
 from refgen.noise import Noise
 from refgen.objectives import Game
 from refgen.ops.protocol import Ops
 from refgen.systems.system import Turn, refuse_sampler
 from refgen.typing import Array, Grads, Params
 
+MODELS = ("mlp", "dcgan")
+STANDING = 256  # latents from which the statistics for sampling are taken
+
 
 @dataclass(frozen=True)
 class GAN:
-    """Two MLPs; each step gives the discriminator k turns, then the generator one."""
+    """Two networks; each step gives the discriminator k turns, then the generator one.
+
+    model is mlp, with depth layers of hidden units, or dcgan for images, where hidden is the
+    channels of the smallest image, halved wherever the image is doubled; its depth follows from
+    the image.
+    """
 
     shape: tuple[int, ...]
+    model: str = "mlp"
     latent: int = 16
     hidden: int = 256
     depth: int = 2
@@ -32,6 +50,8 @@ class GAN:
     samplers: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
+        if self.model not in MODELS:
+            raise ValueError(f"unknown model {self.model!r}; there are {', '.join(MODELS)}")
         _ = self.game  # refuses settings that cannot be
         if self.depth < 0:
             raise ValueError(f"depth counts hidden layers, 0 for none, not {self.depth}")
@@ -41,6 +61,9 @@ class GAN:
     @property
     def game(self) -> Game:
         """Both networks and both losses."""
+        if self.model == "dcgan":
+            networks = ByBatch(self._generator), ByBatch(self._discriminator)
+            return Game(*networks, self.latent, self.generator_loss)
         data, inner = math.prod(self.shape), [self.hidden] * self.depth
         generator = mlp((self.latent, *inner, data), "relu", ops=self.ops)
         discriminator = mlp((data, *inner, 1), "leaky_relu", ops=self.ops)
@@ -80,6 +103,46 @@ class GAN:
     ) -> Array:
         """Generate from latents drawn at this place."""
         refuse_sampler("gan", self.samplers, sampler, steps)
-        dtype = params["generator"]["dense0"]["w"].dtype
-        samples, _ = self.game.generate(params, count, noise, dtype)
+        theta = params["generator"]
+        dtype = next(tree.leaves(theta)).dtype
+        if self.model == "dcgan":
+            many = noise.at("standing").normal((STANDING, self.latent)).astype(dtype)
+            z = noise.normal((count, self.latent)).astype(dtype)
+            standing = self._generator.standing(theta, many)
+            samples, _ = self._generator.forward(theta, z, standing)
+        else:
+            samples, _ = self.game.generate(params, count, noise, dtype)
         return samples.reshape(count, *self.shape)
+
+    @property
+    def _generator(self) -> Chain:
+        """The generator of a DCGAN, (N, latent) -> (N, D): its images as rows."""
+        images = dcgan_generator(self._image, self.latent, self._channels, self.ops)
+        return Chain((*images.layers, ("row", Reshape((math.prod(self.shape),)))))
+
+    @property
+    def _discriminator(self) -> Chain:
+        """The discriminator of a DCGAN, (N, D) -> (N, 1)."""
+        images = dcgan_discriminator(self._image, self._channels, self.ops)
+        return Chain((("image", Reshape(self.shape)), *images.layers))
+
+    @property
+    def _image(self) -> tuple[int, int, int]:
+        if len(self.shape) != 3:
+            raise ValueError(
+                f"a dcgan takes images, not examples of shape {self.shape}: use model=mlp"
+            )
+        height, width, channels = self.shape
+        return height, width, channels
+
+    @property
+    def _channels(self) -> int:
+        """The channels of the largest hidden image."""
+        height, width, _ = self._image
+        times: int = 2 ** max(halvings(height, width) - 1, 0)
+        if self.hidden < times or self.hidden % times:
+            raise ValueError(
+                f"a dcgan on {height} x {width} halves its channels to 1/{times}, so hidden must "
+                f"be a multiple of {times}, not {self.hidden}"
+            )
+        return self.hidden // times

@@ -6,13 +6,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from refgen import check, tree
+from refgen.data import Dataset
 from refgen.layers.gated_attention import GatedAttention
 from refgen.models.critic import Critic
 from refgen.models.dcgan import STD, dcgan_discriminator, dcgan_generator
 from refgen.models.residual_mlp import ResidualMLP
 from refgen.noise import Noise
+from refgen.systems import build
+from refgen.training import Recipe, train
+from tests.test_objectives import witness
 
 seeds = st.integers(0, 2**31)
+SMALL = {"model": "dcgan", "hidden": 4, "latent": 3}
 
 
 def drawn(model, seed):
@@ -41,17 +46,35 @@ def gap(forward, backward, params, x, rng):
 
 
 @pytest.mark.parametrize(
-    ("shape", "lowest"), [((8, 8, 1), 2), ((28, 28, 1), 3), ((32, 32, 3), 4), ((6, 10, 2), 2)]
+    ("shape", "levels"), [((8, 8, 1), 1), ((28, 28, 1), 2), ((32, 32, 3), 3), ((6, 10, 2), 1)]
 )
-def test_a_dcgan_draws_and_judges_images_of_any_even_size(shape, lowest):
+def test_a_dcgan_draws_and_judges_images_of_any_even_size(shape, levels):
     generator, discriminator = dcgan_generator(shape, 5, 8), dcgan_discriminator(shape, 8)
     params = generator.init(Noise(0))
     x, seen, _ = generator.train(params, Noise(1).normal((3, 5)))
     assert x.shape == (3, *shape)
-    assert np.abs(x).max() < 1
-    assert len(seen) == lowest - 1 or shape == (6, 10, 2)
+    assert len(seen) == levels
+    times, last = 4 / np.abs(np.arctanh(x)).max(), f"up{levels}"
+    strong = {**params, last: {**params[last], "w": times * params[last]["w"]}}
+    far, _, _ = generator.train(strong, Noise(1).normal((3, 5)))
+    assert 0.99 < np.abs(far).max() < 1  # an end is neared, none is passed
+    np.testing.assert_allclose(np.arctanh(far), times * np.arctanh(x), rtol=1e-9, atol=1e-9)
     logits, _, _ = discriminator.train(discriminator.init(Noise(2)), x)
     assert logits.shape == (3, 1)
+
+
+def test_the_discriminator_of_a_dcgan_leaks_and_sees_the_brightness_of_its_first_image():
+    """No norm at the top, else a shifted image would be told like the first; no dead units."""
+    chain = dcgan_discriminator((16, 16, 1), 4)
+    assert sorted(chain.start()) == ["norm1"]
+    params, rng = drawn(chain, 0)
+    x = rng.normal(size=(4, 16, 16, 1))
+    y, _ = chain.forward(params, x, chain.start())
+    dim = {**params, "down0": {"w": 0 * params["down0"]["w"], "b": 0 * params["down0"]["b"] - 1}}
+    dark, cache = chain.forward(dim, x, chain.start())
+    _, grads = chain.backward(np.ones_like(dark), cache)
+    assert np.abs(grads["down0"]["b"]).max() > 1e-3  # where all are below 0, slopes remain
+    assert np.abs(chain.forward(params, x + 3, chain.start())[0] - y).max() > 1e-3
 
 
 def test_weights_of_a_dcgan_start_as_the_paper_says():
@@ -123,28 +146,34 @@ def test_the_backward_of_a_critic_is_its_adjoint(seed, halvings, classes):
     assert found < 1e-12
 
 
+def steepest(critic, params, state, x):
+    """Return |D(a) − D(b)| / |a − b| where b is a, moved a little up its own gradient."""
+    y, cache = critic.forward(params, x, state)
+    up, _ = critic.backward(np.ones_like(y), cache)
+    move = 1e-3 * up / np.linalg.norm(up.reshape(len(x), -1), axis=1)[:, None, None, None]
+    return np.abs(critic.forward(params, x + move, state)[0] - y).max() / 1e-3
+
+
 def test_a_critic_is_as_steep_as_its_norms_allow():
     """Filters of spectral norm 1 as matrices stretch an image at most √9 times, 1 x 1 ones once."""
     critic = Critic((8, 8, 1), 8, 2)
     params, rng = drawn(critic, 0)
-    state = critic.start(params, Noise(1))
-    x = rng.normal(size=(64, 8, 8, 1))
-    a, b = x, x + 0.01 * rng.normal(size=x.shape)
-    rise = critic.forward(params, a, state)[0] - critic.forward(params, b, state)[0]
-    slope = np.abs(rise[:, 0]) / np.linalg.norm((a - b).reshape(64, -1), axis=1)
+    flat = tree.flatten(params)
+    larger = tree.unflatten({k: a if k.endswith("/b") else 30 * a for k, a in flat.items()})
+    x, state = rng.normal(size=(64, 8, 8, 1)), critic.start(params, Noise(1))
     block = 3 * 3 + 1  # two 3 x 3 convolutions, and the way around them
-    bound = block**3 * 2  # the sum over 2 x 2 pixels stretches by its square root
-    assert slope.max() <= bound
-    larger = tree.map(lambda p: 10 * p, {k: v for k, v in params.items()})
-    for path in list(tree.flatten(params)):
-        if path.endswith("b"):
-            keys = path.split("/")
-            node, source = larger, params
-            for key in keys[:-1]:
-                node, source = node[key], source[key]
-            node[keys[-1]] = source[keys[-1]]
-    same, _ = critic.forward(larger, x, critic.start(larger, Noise(1)))
-    np.testing.assert_allclose(same, critic.forward(params, x, state)[0], rtol=1e-5)
+    bound = (block / 2) ** 2 * block * 2  # averages halve; a sum of 4 pixels stretches twice
+    assert steepest(critic, params, state, x) <= bound
+    same, again = critic.start(larger, Noise(1)), critic.forward(params, x, state)[0]
+    np.testing.assert_allclose(critic.forward(larger, x, same)[0], again, rtol=1e-5)
+
+    def bare(vectors, layer):  # u / σ in place of u makes σ = 1: weights as they are
+        if "u" not in vectors:
+            return {name: bare(vectors[name], layer[name]) for name in vectors}
+        matrix = np.reshape(layer["w"], (-1, layer["w"].shape[-1]))
+        return {**vectors, "u": vectors["u"] / (vectors["u"] @ matrix @ vectors["v"])}
+
+    assert steepest(critic, larger, bare(same, larger), x) > bound
 
 
 def test_a_critic_judges_each_image_alone_and_by_its_label():
@@ -212,9 +241,57 @@ def test_the_blocks_of_a_residual_mlp_start_as_the_identity():
     assert np.array_equal(many.forward(many.init(Noise(0)), x)[0], y)
 
 
+@pytest.mark.parametrize("loss", ["nonsaturating", "minimax"])
+@settings(max_examples=10)
+@given(seed=seeds)
+def test_both_turns_of_a_game_between_dcgans_are_adjoints_of_their_losses(loss, seed):
+    system = build("gan", (4, 4, 1), {**SMALL, "generator_loss": loss})
+    data = np.random.default_rng(seed).uniform(-1, 1, size=(4, 4, 4, 1))
+    assert max(witness(system, data, seed)) < 1e-12
+
+
+def test_statistics_taken_anew_are_those_of_their_batch():
+    """With them the fixed pass repeats the one that saw the batch, and others lean on it alone."""
+    chain = dcgan_generator((8, 8, 1), 3, 4)
+    params, rng = drawn(chain, 0)
+    z = rng.normal(size=(16, 3))
+    seen, _, _ = chain.train(params, z)
+    np.testing.assert_allclose(
+        chain.forward(params, z, chain.standing(params, z))[0], seen, rtol=0, atol=1e-13
+    )
+
+
+def test_a_dcgan_trains_and_its_samples_do_not_know_each_other():
+    rng = np.random.default_rng(0)
+    images = rng.uniform(-1, 1, size=(64, 8, 8, 1)).astype(np.float32)
+    data = Dataset("toy", images, None, "images", 0)
+    system = build("gan", (8, 8, 1), {**SMALL, "latent": 4})
+    begun = system.init(Noise(0))
+    state = train(system, data, Recipe(20, batch=16, lr=1e-3, warmup=5))
+    assert state.params.keys() == begun.keys() == {"generator", "discriminator"}
+    for path, a in tree.flatten(state.params).items():
+        assert a.dtype == np.float32, path
+        assert np.isfinite(a).all(), path
+    weights = [tree.flatten(p)["generator/dense/w"] for p in (state.params, begun)]
+    assert np.abs(weights[0] - weights[1]).max() > 1e-3
+    many, few = (system.sample(state.average, n, Noise(1)) for n in (5, 2))
+    assert many.shape == (5, 8, 8, 1)
+    assert many.dtype == np.float32
+    assert np.abs(many).max() < 1
+    np.testing.assert_allclose(few, many[:2], rtol=0, atol=1e-6)
+    assert np.abs(many[0] - many[1]).max() > 1e-4
+
+
 @pytest.mark.parametrize(
     ("call", "said"),
     [
+        (lambda: build("gan", (8, 8, 1), {"model": "unet"}), "there are mlp, dcgan"),
+        (lambda: build("gan", (2,), {"model": "dcgan"}), "takes images, not examples of shape"),
+        (lambda: build("gan", (7, 7, 1), {"model": "dcgan"}), "multiples of 2, not"),
+        (
+            lambda: build("gan", (28, 28, 1), {"model": "dcgan", "hidden": 9}),
+            "multiple of 2, not 9",
+        ),
         (lambda: dcgan_generator((7, 8, 1), 4), "multiples of 2, not"),
         (lambda: dcgan_discriminator((8, 8)), "multiples of 2, not"),
         (lambda: Critic((6, 8, 1), 4, 2), "height as a multiple of 4, not 6"),
