@@ -51,6 +51,13 @@ class LeakyReluCache(NamedTuple):
     slope: float  # λ
 
 
+class GeluCache(NamedTuple):
+    """Both factors of y = x Φ(x)."""
+
+    x: Array
+    cdf: Array  # Φ(x), dear to compute
+
+
 class SiluCache(NamedTuple):
     """Both factors of y = x σ(x)."""
 
@@ -146,16 +153,17 @@ def softplus_backward(dy: Array, cache: InputCache) -> Array:
     return dy * sigmoid(cache.x)
 
 
-def gelu_forward(x: Array) -> tuple[Array, InputCache]:
+def gelu_forward(x: Array) -> tuple[Array, GeluCache]:
     """Return x Φ(x), the exact form (not the tanh approximation)."""
-    return x * _normal_cdf(x), InputCache(x)
+    cdf = _normal_cdf(x)
+    return x * cdf, GeluCache(x, cdf)
 
 
-def gelu_backward(dy: Array, cache: InputCache) -> Array:
+def gelu_backward(dy: Array, cache: GeluCache) -> Array:
     """Return dx."""
-    x = cache.x
+    x, cdf = cache
     density = np.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
-    return dy * (_normal_cdf(x) + x * density)  # (A.7)
+    return dy * (cdf + x * density)  # (A.7)
 
 
 def relu_tangent(x_dot: Array, cache: InputCache) -> Array:
@@ -220,12 +228,12 @@ def silu_curvature(dy_dot: Array, x_dot: Array, cache: SiluCache) -> Array:
     return dy_dot * x_dot * s * (1.0 - s) * (2.0 + x * (1.0 - 2.0 * s))
 
 
-def gelu_tangent(x_dot: Array, cache: InputCache) -> Array:
+def gelu_tangent(x_dot: Array, cache: GeluCache) -> Array:
     """Return y_dot."""
     return gelu_backward(x_dot, cache)
 
 
-def gelu_curvature(dy_dot: Array, x_dot: Array, cache: InputCache) -> Array:
+def gelu_curvature(dy_dot: Array, x_dot: Array, cache: GeluCache) -> Array:
     """Return the gradient of ⟨dy_dot, y_dot⟩ in x."""
     x = cache.x
     density = np.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
