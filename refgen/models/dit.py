@@ -10,7 +10,8 @@ Sources    peebles2023-dit  section 3;  dosovitskiy2021-vit  section 3.1 (patche
     y = image(((1 + a) norm(h) + b) W_out),   (a, b) = V e                       (DT.4)
 
 Attention does not know where a token stands: without P an image with its patches shuffled
-would give the same noise, shuffled. Row K of E is the null label.
+would give the same noise, shuffled. P starts as large as what the patches bring, or the network
+would spend its first thousand steps on finding out where things are. Row K of E is the null label.
 
 Adjoint. The blocks backwards; every example used the same P, so dP sums over the batch, and
 every block and the last norm were steered by e, so their gradients in it add:
@@ -70,7 +71,7 @@ class DiT:
     def init(self, noise: Noise) -> Params:
         """Draw the parameters; every block starts as the identity, the output at 0."""
         params = {name: layer.init(noise.at(name)) for name, layer in self._layers().items()}
-        params["position"] = 0.02 * noise.at("position").normal((self.tokens, self.hidden))
+        params["position"] = noise.at("position").normal((self.tokens, self.hidden))
         return params
 
     def forward(
