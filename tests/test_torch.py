@@ -1,4 +1,4 @@
-"""Every op and network beside PyTorch's autograd, in float64: a second opinion, where it is there."""
+"""Every op and network beside PyTorch's autograd, in float64, where it is installed."""
 
 import math
 
