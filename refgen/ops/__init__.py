@@ -60,7 +60,9 @@ from refgen.ops.batch_norm import (
     batch_norm_forward,
     batch_norm_tangent,
     fixed_norm_backward,
+    fixed_norm_curvature,
     fixed_norm_forward,
+    fixed_norm_tangent,
     running_step,
 )
 from refgen.ops.conv import (
@@ -131,7 +133,9 @@ from refgen.ops.modulation import (
     adaln_backward,
     adaln_forward,
     film_backward,
+    film_curvature,
     film_forward,
+    film_tangent,
     gate_backward,
     gate_forward,
 )
@@ -240,9 +244,13 @@ __all__ = [
     "embedding_lookup_backward",
     "embedding_lookup_forward",
     "film_backward",
+    "film_curvature",
     "film_forward",
+    "film_tangent",
     "fixed_norm_backward",
+    "fixed_norm_curvature",
     "fixed_norm_forward",
+    "fixed_norm_tangent",
     "gate_backward",
     "gate_forward",
     "gaussian_kl_backward",

@@ -24,7 +24,15 @@ Adjoint afterwards. Nothing but x, γ, β and the given numbers moves:
 
     dx = γ r dy,   dmean = −Σ dx,   dvar = −½ r² Σ dx (x − mean)                   (BN.5)
 
-Tangent and curvature in training are those of the norm page, over other sets.
+Tangent and curvature of y in training are those of the norm page, over other sets. Afterwards,
+with c = x − mean, ċ its tangent and ṙ = −½ r³ v̇ that of r,
+
+    ẏ = γ̇ r c + γ (r ċ + ṙ c) + β̇                                                 (BN.6)
+
+and from ∂r = −½ r³, ∂ṙ = −3/2 r² ṙ in var, the gradients of ⟨dẏ, ẏ⟩ are
+
+    dx = (γ̇ r + γ ṙ) dẏ,   dmean = −Σ dx,   dγ = Σ dẏ (r ċ + ṙ c),   dβ = 0        (BN.7)
+    dvar = −½ r² Σ dẏ [γ̇ r c + γ (r ċ + 3 ṙ c)]                                   (BN.8)
 """
 
 from typing import NamedTuple
@@ -33,7 +41,8 @@ import numpy as np
 
 from refgen.ops.normalization import (
     NormCache,
-    normalize,
+    check_affine,
+    measure,
     normalize_backward,
     normalize_curvature,
     normalize_tangent,
@@ -54,15 +63,17 @@ def batch_norm_forward(
 ) -> tuple[Array, Array, Array, NormCache]:
     """Return (y, mean, var, cache) with the statistics of this batch; var is over M.
 
+    Raises ValueError unless γ and β are (C,); those of a class are film's, after the norm.
+
     >>> y, mean, var, _ = batch_norm_forward(np.array([[1.0], [3.0]]), np.ones(1), np.zeros(1))
     >>> y.round(3).ravel(), float(mean[0]), float(var[0])
     (array([-1.,  1.]), 2.0, 1.0)
     """
+    check_affine("batch_norm", x, gamma=gamma, beta=beta)
     axes = tuple(range(x.ndim - 1))
-    mean = np.mean(x, axis=axes)
-    var = np.mean((x - mean) * (x - mean), axis=axes)  # (BN.1)
-    y, cache = normalize(x, gamma, beta, axes, eps)
-    return y, mean, var, cache
+    mean, var, sets = measure(x, axes, eps)  # (BN.1)
+    y = gamma * sets.x_hat + beta
+    return y, np.reshape(mean, (-1,)), np.reshape(var, (-1,)), NormCache(sets, gamma)
 
 
 def batch_norm_backward(
@@ -89,7 +100,11 @@ def batch_norm_curvature(
 def fixed_norm_forward(
     x: Array, gamma: Array, beta: Array, mean: Array, var: Array, *, eps: float = 1e-5
 ) -> tuple[Array, FixedNormCache]:
-    """Return (y, cache) with statistics that are given: batch norm when training is over."""
+    """Return (y, cache) with statistics that are given: batch norm when training is over.
+
+    Raises ValueError unless γ, β, mean and var are (C,).
+    """
+    check_affine("fixed_norm", x, gamma=gamma, beta=beta, mean=mean, var=var)
     centred, rstd = x - mean, 1.0 / np.sqrt(var + eps)
     return gamma * rstd * centred + beta, FixedNormCache(centred, rstd, gamma)  # (BN.2)
 
@@ -108,6 +123,41 @@ def fixed_norm_backward(
         -_channel_sum(dx),
         dvar,
     )  # (BN.5)
+
+
+def fixed_norm_tangent(
+    x_dot: Array,
+    gamma_dot: Array,
+    beta_dot: Array,
+    mean_dot: Array,
+    var_dot: Array,
+    cache: FixedNormCache,
+) -> Array:
+    """Return y_dot."""
+    centred, rstd, gamma = cache
+    moved = _standard_dot(x_dot - mean_dot, var_dot, cache)
+    y_dot: Array = gamma_dot * rstd * centred + gamma * moved + beta_dot  # (BN.6)
+    return y_dot
+
+
+def fixed_norm_curvature(
+    dy_dot: Array,
+    x_dot: Array,
+    gamma_dot: Array,
+    beta_dot: Array,
+    mean_dot: Array,
+    var_dot: Array,
+    cache: FixedNormCache,
+) -> tuple[Array, Array, Array, Array, Array]:
+    """Return the gradients of ⟨dy_dot, y_dot⟩ in (x, gamma, beta, mean, var)."""
+    centred, rstd, gamma = cache
+    rstd_dot = _rstd_dot(var_dot, rstd)
+    moved = _standard_dot(x_dot - mean_dot, var_dot, cache)
+    dx = (gamma_dot * rstd + gamma * rstd_dot) * dy_dot
+    dgamma = _channel_sum(dy_dot * moved)
+    bent = gamma_dot * rstd * centred + gamma * (moved + 2.0 * rstd_dot * centred)
+    dvar = -0.5 * rstd * rstd * _channel_sum(dy_dot * bent)  # (BN.8)
+    return dx, dgamma, np.zeros_like(beta_dot), -_channel_sum(dx), dvar  # (BN.7)
 
 
 def running_step(
@@ -132,6 +182,17 @@ def running_step(
     unbiased = batch_var * (count / (count - 1))
     kept = 1 - momentum
     return kept * mean + momentum * batch_mean, kept * var + momentum * unbiased  # (BN.3)
+
+
+def _rstd_dot(var_dot: Array, rstd: Array) -> Array:
+    moved: Array = -0.5 * rstd * rstd * rstd * var_dot
+    return moved
+
+
+def _standard_dot(centred_dot: Array, var_dot: Array, cache: FixedNormCache) -> Array:
+    """Return the tangent of r (x − mean)."""
+    moved: Array = cache.rstd * centred_dot + _rstd_dot(var_dot, cache.rstd) * cache.centred
+    return moved
 
 
 def _channel_sum(a: Array) -> Array:

@@ -24,6 +24,8 @@ import numpy as np
 from refgen.ops.normalization import (
     NormCache,
     Standard,
+    check_affine,
+    measure,
     normalize,
     normalize_backward,
     normalize_curvature,
@@ -44,8 +46,13 @@ class AdainCache(NamedTuple):
 def instance_norm_forward(
     x: Array, gamma: Array, beta: Array, *, eps: float = 1e-5
 ) -> tuple[Array, NormCache]:
-    """Return (y, cache). Raises ValueError for an array without image axes."""
-    return normalize(x, gamma, beta, _image_axes("instance_norm", x), eps)  # (IN.1)
+    """Return (y, cache).
+
+    Raises ValueError for an array without image axes, and unless γ and β are (C,).
+    """
+    axes = _image_axes("instance_norm", x)
+    check_affine("instance_norm", x, gamma=gamma, beta=beta)
+    return normalize(x, gamma, beta, axes, eps)  # (IN.1)
 
 
 def instance_norm_backward(dy: Array, cache: NormCache) -> tuple[Array, Array, Array]:
@@ -78,8 +85,7 @@ def adain_forward(content: Array, style: Array, *, eps: float = 1e-5) -> tuple[A
             f"{style.shape}"
         )
     bare = standardize(content, _image_axes("adain", content), eps)
-    worn = standardize(style, _image_axes("adain", style), eps)
-    mean = np.mean(style, axis=worn.axes, keepdims=True)
+    mean, _, worn = measure(style, _image_axes("adain", style), eps)
     shaped = (content.shape[0], *[1] * (content.ndim - 2), content.shape[-1])
     spread, shift = np.reshape(1.0 / worn.rstd, shaped), np.reshape(mean, shaped)
     return spread * bare.x_hat + shift, AdainCache(bare, worn)  # (IN.2)

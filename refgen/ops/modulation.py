@@ -17,6 +17,12 @@ sum over places; x meets a factor, and after the norm also P of that page:
     film:    dx = (1 + scale) dy,   dscale = Σ_S dy x,   dshift = Σ_S dy          (MD.4)
     adaln:   dx = r P((1 + scale) dy),   dscale = Σ_S dy x̂                        (MD.5)
     gate:    dx = dy,   dbranch = gate dy,   dgate = Σ_S dy branch                (MD.6)
+
+Tangent and curvature of film, with s for scale and b for shift. It is bilinear in x and 1 + s,
+so each moves beside the other, and ⟨dẏ, ẏ⟩ is linear in both:
+
+    ẏ = (1 + s) ẋ + ṡ x + ḃ                                                       (MD.7)
+    dx = ṡ dẏ,   ds = Σ_S dẏ ẋ,   db = 0                                          (MD.8)
 """
 
 from typing import NamedTuple
@@ -58,6 +64,23 @@ def film_backward(dy: Array, cache: FilmCache) -> tuple[Array, Array, Array]:
     """Return (dx, dscale, dshift)."""
     x, scale = cache
     return (1.0 + _spread(scale, dy)) * dy, _gather(dy * x), _gather(dy)  # (MD.4)
+
+
+def film_tangent(x_dot: Array, scale_dot: Array, shift_dot: Array, cache: FilmCache) -> Array:
+    """Return y_dot."""
+    x, scale = cache
+    y_dot: Array = (
+        (1.0 + _spread(scale, x)) * x_dot + _spread(scale_dot, x) * x + _spread(shift_dot, x)
+    )  # (MD.7)
+    return y_dot
+
+
+def film_curvature(
+    dy_dot: Array, x_dot: Array, scale_dot: Array, shift_dot: Array, cache: FilmCache
+) -> tuple[Array, Array, Array]:
+    """Return the gradients of ⟨dy_dot, y_dot⟩ in (x, scale, shift); shift has none."""
+    dx = _spread(scale_dot, dy_dot) * dy_dot
+    return dx, _gather(dy_dot * x_dot), np.zeros_like(shift_dot)  # (MD.8)
 
 
 def adaln_forward(

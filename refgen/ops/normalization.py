@@ -55,12 +55,18 @@ class NormCache(NamedTuple):
     gamma: Array
 
 
-def standardize(x: Array, axes: Axes, eps: float) -> Standard:
-    """Return x̂ of the sets that span the axes: what every norm of refgen begins with."""
-    centred = x - _mean(x, axes)
+def measure(x: Array, axes: Axes, eps: float) -> tuple[Array, Array, Standard]:
+    """Return (mean, var, x̂) of the sets that span the axes, which stay with length 1."""
+    mean = _mean(x, axes)
+    centred = x - mean
     var = _mean(centred * centred, axes)
     rstd = 1.0 / np.sqrt(var + eps)  # (NM.1)
-    return Standard(centred * rstd, rstd, axes)  # (NM.2)
+    return mean, var, Standard(centred * rstd, rstd, axes)  # (NM.2)
+
+
+def standardize(x: Array, axes: Axes, eps: float) -> Standard:
+    """Return x̂ of the sets that span the axes: what every norm of refgen begins with."""
+    return measure(x, axes, eps)[2]
 
 
 def standardize_backward(g: Array, sets: Standard) -> Array:
@@ -116,7 +122,7 @@ def normalize_curvature(
 def group_norm_forward(
     x: Array, gamma: Array, beta: Array, *, groups: int, eps: float = 1e-5
 ) -> tuple[Array, NormCache]:
-    """Return (y, cache). Raises ValueError unless groups divide the channels.
+    """Return (y, cache). Raises ValueError unless groups divide the channels and γ, β are (C,).
 
     >>> x = np.array([[1.0, 3.0, 10.0, 30.0]])
     >>> y, _ = group_norm_forward(x, np.ones(4), np.zeros(4), groups=2, eps=0.0)
@@ -124,6 +130,7 @@ def group_norm_forward(
     array([[-1.,  1., -1.,  1.]])
     """
     check_groups("group_norm", x.shape[-1], groups)
+    check_affine("group_norm", x, gamma=gamma, beta=beta)
     scale, shift = _by_group(gamma, groups), _by_group(beta, groups)
     y, cache = normalize(_grouped(x, groups), scale, shift, (1, 3), eps)
     return np.reshape(y, x.shape), cache
@@ -162,7 +169,8 @@ def group_norm_curvature(
 def layer_norm_forward(
     x: Array, gamma: Array, beta: Array, *, eps: float = 1e-5
 ) -> tuple[Array, NormCache]:
-    """Return (y, cache)."""
+    """Return (y, cache). Raises ValueError unless γ and β are (C,)."""
+    check_affine("layer_norm", x, gamma=gamma, beta=beta)
     return normalize(x, gamma, beta, (-1,), eps)
 
 
@@ -181,6 +189,17 @@ def layer_norm_curvature(
 ) -> tuple[Array, Array, Array]:
     """Return the gradients of ⟨dy_dot, y_dot⟩ in (x, gamma, beta); beta has none."""
     return normalize_curvature(dy_dot, x_dot, gamma_dot, beta_dot, cache)
+
+
+def check_affine(name: str, x: Array, **given: Array) -> None:
+    """Raise ValueError unless each array has one number for every channel of x."""
+    wanted = (x.shape[-1],)
+    for what, a in given.items():
+        if a.shape != wanted:
+            raise ValueError(
+                f"{name}: {what} is one number for each channel, {wanted} for x of shape "
+                f"{x.shape}, not {a.shape}"
+            )
 
 
 def check_groups(name: str, channels: int, groups: int) -> None:
@@ -217,8 +236,8 @@ def _project(g: Array, sets: Standard) -> Array:
 def _mean(a: Array, axes: Axes) -> Array:
     """Return the mean over axes, one after another: all sets are equally large.
 
-    Over (1, 3) at once NumPy adds up the few channels of a group in its inner loop, which takes
-    several times as long.
+    At once, NumPy adds up the few channels of a group in its inner loop, which takes several
+    times as long; and a whole batch in one running sum, far off in float32 where the mean is large.
     """
     for axis in axes:
         a = np.mean(a, axis=axis, keepdims=True)

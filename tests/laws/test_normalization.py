@@ -43,6 +43,23 @@ def test_every_norm_gives_its_sets_mean_0_and_variance_1():
         np.testing.assert_allclose(cut.var(axes), 1, atol=1e-12, err_msg=name)
 
 
+def test_beta_is_the_mean_of_a_channel_and_gamma_its_spread():
+    """Where a set is one channel; x̂ is scaled first and shifted afterwards."""
+    x, gamma, beta = 3 + 2 * RNG.normal(size=(5, 6, 4)), RNG.normal(size=4), RNG.normal(size=4)
+    batch, _, _, _ = ops.batch_norm_forward(x, gamma, beta, eps=0.0)
+    np.testing.assert_allclose(batch.mean((0, 1)), beta, atol=1e-12)
+    np.testing.assert_allclose(batch.var((0, 1)), gamma**2, atol=1e-12)
+    for y in (
+        ops.instance_norm_forward(x, gamma, beta, eps=0.0)[0],
+        ops.group_norm_forward(x, gamma, beta, groups=4, eps=0.0)[0],
+    ):
+        np.testing.assert_allclose(y.mean(1), np.tile(beta, (5, 1)), atol=1e-12)
+        np.testing.assert_allclose(y.var(1), np.tile(gamma**2, (5, 1)), atol=1e-12)
+    plain, _ = ops.layer_norm_forward(x, ONE, ZERO)
+    y, _ = ops.layer_norm_forward(x, gamma, beta)
+    np.testing.assert_allclose(y, gamma * plain + beta, atol=1e-12)
+
+
 def test_eps_is_added_to_the_variance():
     x = np.array([[1.0, -1.0]])  # variance 1
     y, _ = ops.layer_norm_forward(x, np.ones(2), np.zeros(2), eps=3.0)
@@ -71,6 +88,17 @@ def test_float32_survives_a_large_mean():
     exact, _ = ops.group_norm_forward(x.astype(np.float64), ONE, ZERO, groups=2)
     y, _ = ops.group_norm_forward(x, ONE.astype("f"), ZERO.astype("f"), groups=2)
     assert np.abs(y - exact).max() < 1e-2
+
+
+def test_the_statistics_of_a_large_batch_keep_their_digits_in_float32():
+    """In one running sum over 65536 rows the mean is off by 17, and the variance by 300."""
+    x = (3e4 + np.random.default_rng(0).normal(size=(64, 32, 32, 4))).astype(np.float32)
+    y, mean, var, _ = ops.batch_norm_forward(x, ONE.astype("f"), ZERO.astype("f"))
+    wide = x.astype(np.float64)
+    spacing = np.spacing(np.float32(3e4))  # of float32 numbers as large as these
+    np.testing.assert_allclose(mean, wide.mean((0, 1, 2)), rtol=0, atol=4 * spacing)
+    np.testing.assert_allclose(var, wide.var((0, 1, 2)), rtol=1e-3)
+    assert np.abs(y - ops.batch_norm_forward(wide, ONE, ZERO)[0]).max() < 1e-2
 
 
 def test_the_statistics_of_a_batch_are_its_own():
@@ -172,6 +200,13 @@ def test_a_condition_of_zero_changes_nothing():
     np.testing.assert_allclose(ops.adaln_forward(x, none, none)[0], bare, atol=1e-15)
 
 
+def test_adaln_is_film_after_a_layer_norm_without_parameters():
+    x, scale, shift = RNG.normal(size=(2, 3, 4)), RNG.normal(size=(2, 4)), RNG.normal(size=(2, 4))
+    bare, _ = ops.layer_norm_forward(x, ONE, ZERO, eps=1e-6)
+    film, _ = ops.film_forward(bare, scale, shift)
+    np.testing.assert_allclose(ops.adaln_forward(x, scale, shift)[0], film, atol=1e-14)
+
+
 def test_a_condition_is_of_one_example_and_all_its_places():
     x, scale, shift = RNG.normal(size=(2, 3, 4)), RNG.normal(size=(2, 4)), RNG.normal(size=(2, 4))
     y, _ = ops.film_forward(x, scale, shift)
@@ -212,6 +247,23 @@ def test_norm_layers_are_their_ops():
     ("call", "said"),
     [
         (lambda: ops.group_norm_forward(np.ones((1, 6)), ONE, ZERO, groups=4), "multiple of 4"),
+        (
+            lambda: ops.group_norm_forward(np.ones((1, 6)), ONE, ZERO, groups=3),
+            r"group_norm: gamma is one number for each channel, \(6,\) .* not \(4,\)",
+        ),
+        (lambda: ops.layer_norm_forward(np.ones((2, 4)), ONE[:1], ZERO), r"layer_norm: gamma.*4"),
+        (
+            lambda: ops.batch_norm_forward(np.ones((3, 3, 4)), ONE, np.zeros((3, 4))),
+            r"batch_norm: beta.*not \(3, 4\)",
+        ),
+        (
+            lambda: ops.fixed_norm_forward(np.ones((3, 4)), ONE, ZERO, ZERO, ONE[:1]),
+            r"fixed_norm: var.*not \(1,\)",
+        ),
+        (
+            lambda: ops.instance_norm_forward(np.ones((2, 3, 4)), ONE, ZERO[:1]),
+            "instance_norm: beta",
+        ),
         (lambda: GroupNorm(6, 4), "6 channels cannot be cut into 4 groups"),
         (lambda: ops.film_forward(np.ones((2, 3, 4)), ZERO, ZERO), r"scale.*\(2, 4\)"),
         (

@@ -54,6 +54,7 @@ ROWS = (
         {**AFFINE, "mean": "C", "var": "C"},
         wrt=("x", "gamma", "beta", "mean", "var"),
         draw={"var": positive},
+        tangent=True,
     ),
     Op(
         "running_step",
@@ -77,7 +78,13 @@ ROWS = (
         wrt=("content", "style"),
         constrain=lambda dims: {**dims, "H": dims["H"] + 2, "L": dims["L"] + 2},
     ),
-    Op("film", "modulation", {"x": "N *S C", **STEERED}, wrt=("x", "scale", "shift")),
+    Op(
+        "film",
+        "modulation",
+        {"x": "N *S C", **STEERED},
+        wrt=("x", "scale", "shift"),
+        tangent=True,
+    ),
     Op(
         "adaln",
         "modulation",
