@@ -93,7 +93,7 @@ SYSTEMS = {
             {"steps": 4000, "batch": 512, "lr": 2e-3, "hidden": 128},
             {
                 "unet": _network(steps=1500, lr=2e-3, hidden=64, blocks=1),
-                "dit": _network(steps=2000, lr=3e-3, hidden=96, blocks=4),
+                "dit": _network(steps=4000, lr=3e-3, hidden=96, blocks=4),
             },
         ),
         Entry(
