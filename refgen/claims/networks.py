@@ -15,7 +15,6 @@ from refgen.claims.residual import gap, largest
 from refgen.layers import SelfAttention
 from refgen.models.summary import rows
 from refgen.noise import Noise
-from refgen.ops.normalization import standardize, standardize_backward
 from refgen.typing import Array
 
 FAMILY = "architecture"
@@ -109,8 +108,9 @@ def _batch_norm_grad(form: Form, noise: Noise) -> float:
     return gap(np.sum(t * form(x, dy, eps)), np.sum(along * dy))
 
 
-def _standardized_grad(x: Array, g: Array, eps: float) -> Array:
-    return standardize_backward(g, standardize(x, (0,), eps))
+def _batch_norm_dx(x: Array, g: Array, eps: float) -> Array:
+    _, mean, var, cache = ops.batch_norm_forward(x, np.ones(3), np.zeros(3), eps=eps)
+    return ops.batch_norm_backward(g, 0.0 * mean, 0.0 * var, cache)[0]
 
 
 def _wrong_norm(mean: float = 1.0, spread: float = 1.0, eps: float = 1.0, count: int = 6) -> Form:
@@ -242,7 +242,7 @@ CLAIMS: tuple[Claim, ...] = (
         statement=r"dx=\tfrac1{\sqrt{v+\epsilon}}(g-\bar g-\hat x\,\overline{g\hat x})",
         family=FAMILY,
         sources=('L4 "Deep Convolutional GAN"', "ioffe2015-batch-norm"),
-        right=_standardized_grad,
+        right=_batch_norm_dx,
         wrong={
             "statistics held fixed": _wrong_norm(mean=0.0, spread=0.0),
             "mean of the gradient dropped": _wrong_norm(mean=0.0),

@@ -1,0 +1,7 @@
+"""Errors that are none: what the operators make of a line that means the same, and why.
+
+The key is (page, function, operator, text of the line, what is put there). An entry that no
+operator makes any more is a mistake here, and a test says so.
+"""
+
+EQUIVALENT: dict[tuple[str, str, str, str, str], str] = {}
