@@ -162,6 +162,12 @@ IMAGE = np.zeros((1, 5, 6, 4))
         (lambda: ops.average_downsample_forward(IMAGE, factor=2), "height 5.*multiple of 2"),
         (lambda: ops.patchify_forward(IMAGE, patch=5), "width 6.*multiple of 5"),
         (lambda: ops.depth_to_space_forward(IMAGE, block=3), "multiple of 9"),
+        (lambda: ops.depth_to_space_forward(np.zeros((1, 2, 2, 6)), block=2), "multiple of 4"),
+        (lambda: ops.depth_to_space_forward(np.zeros((2, 4)), block=2), r"x is \(N, H, W, C\)"),
+        (
+            lambda: ops.unpatchify_forward(np.zeros((1, 4, 6)), patch=2, height=4, width=4),
+            "multiple of 4",
+        ),
         (
             lambda: ops.unpatchify_forward(np.zeros((1, 5, 4)), patch=2, height=4, width=4),
             r"takes \(N, 4, C\)",
