@@ -50,6 +50,35 @@ def test_a_system_trains_and_is_sampled(refgen, tmp_path, judged_lightly, system
         assert file["samples"].shape == ((5, 2) if data == "toy:ring" else (5, 8, 8, 1))
 
 
+@pytest.mark.parametrize(("model", "hidden"), [("unet", 16), ("dit", 8)])
+def test_the_network_of_diffusion_can_be_chosen(refgen, tmp_path, judged_lightly, model, hidden):
+    small = ("--batch", 4, "--set", f"hidden={hidden}", "--set", "T=4", "--set", "blocks=1")
+    words = ("--model", model, "--steps", 2, *small, "--backend", "numpy", "--out", "run")
+    trained = refgen("train", "ddpm", *words)
+    assert trained.code == 0, trained.err
+    found = config(tmp_path / "run")
+    assert (found["model"], found["sample_steps"], found["batch"]) == (model, 100, 4)
+    assert refgen("sample", "run", "-n", 3, "--out", "a.png").code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("ddpm", "--model", "cnn"), "unknown model 'cnn'; there are mlp, unet, dit"),
+        (("ddpm", "--model", "unet", "--data", "toy:ring"), "use model=mlp for points"),
+        (("ddpm", "--model", "unet", "--set", "hidden=24"), "multiple of 16"),
+        (("vae", "--model", "unet"), "vae has no setting 'model'"),
+    ],
+)
+def test_a_network_that_cannot_be_is_refused_before_anything_is_written(
+    refgen, tmp_path, words, said
+):
+    refused = refgen("train", *words, "--out", "run")
+    assert refused.code == 2
+    assert said in refused.err
+    assert not (tmp_path / "run").exists()
+
+
 def test_flags_win_over_the_file_and_the_file_over_the_recipe(refgen, tmp_path, judged_lightly):
     (tmp_path / "a.toml").write_text('data = "toy:ring"\nsteps = 9\nlatent = 3\nlr = 1\nhidden = 4')
     words = ("--config", "a.toml", "--steps", 2, "--set", "hidden=8", "--set", "steps=7")
