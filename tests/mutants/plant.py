@@ -45,7 +45,7 @@ LAWS = {  # page -> the tests of its family, beside those of the catalogue
     "layers/transformer": "test_attention test_causal",
     "models/unet": "test_denoisers",
     "models/dit": "test_denoisers",
-    "models/mlp": "test_denoisers test_models",
+    "models/mlp": "test_denoisers test_models ../test_objectives",
     "models/dcgan": "test_gan_networks",
     "models/critic": "test_gan_networks",
     "models/residual_mlp": "test_gan_networks",
@@ -151,11 +151,19 @@ def _is_rule(node: ast.FunctionDef, alone: bool) -> bool:
 
 
 def _is_text(tree: ast.FunctionDef, node: ast.AST) -> bool:
-    """Say whether a node is of a docstring, an error, an annotation or a default."""
+    """Say whether a node is of an error, an annotation, a default or a size to be found."""
     parts = [part for part in ast.walk(tree) if isinstance(part, ast.Raise | ast.AnnAssign)]
     texts: list[ast.AST] = [p if isinstance(p, ast.Raise) else p.annotation for p in parts]
-    texts += [tree.args, tree.returns or tree.args]
+    texts += [tree.args, tree.returns or tree.args, *_unknown_sizes(tree)]
     return any(node is inside for text in texts for inside in ast.walk(text))
+
+
+def _unknown_sizes(tree: ast.FunctionDef) -> list[ast.AST]:
+    """Return the −1 of every reshape: NumPy reads any negative size as the one to be found."""
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args]
+    shapes = [c.args[1] for c in calls if ast.unparse(c.func) == "np.reshape" and c.args[1:]]
+    negative = [s for shape in shapes for s in ast.walk(shape) if isinstance(s, ast.UnaryOp)]
+    return [s for s in negative if isinstance(s.op, ast.USub) and ast.unparse(s) == "-1"]
 
 
 def _replace(tree: ast.AST, old: ast.AST, new: ast.AST) -> None:
