@@ -38,7 +38,7 @@ def conv2d(x, w, b, stride, padding, groups):
 
 def conv_transpose2d(x, w, b, stride, padding, output_padding, groups):
     y = F.conv_transpose2d(
-        first(x), w.permute(3, 2, 0, 1), b, stride, padding, output_padding, groups
+        first(x), w.permute(3, 2, 0, 1).contiguous(), b, stride, padding, output_padding, groups
     )
     return last(y)
 

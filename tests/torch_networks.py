@@ -16,7 +16,7 @@ def linear(p, name, x):
 def conv(p, name, x, stride=1):
     """Convolve an image whose channels come first."""
     _, F = networks()
-    w = p[f"{name}/w"].permute(3, 2, 0, 1)
+    w = p[f"{name}/w"].permute(3, 2, 0, 1).contiguous()
     return F.conv2d(x, w, p[f"{name}/b"], stride, padding=(w.shape[-1] - 1) // 2)
 
 
@@ -130,7 +130,7 @@ def generator(p, z):
     h = F.relu(batch_norm(p, "norm0", h))
     level = 1
     while f"up{level}/w" in p:
-        w = p[f"up{level}/w"].permute(3, 2, 0, 1)
+        w = p[f"up{level}/w"].permute(3, 2, 0, 1).contiguous()
         h = F.conv_transpose2d(h, w, p[f"up{level}/b"], 2, 1)
         if f"norm{level}/gamma" in p:
             h = F.relu(batch_norm(p, f"norm{level}", h))
@@ -142,7 +142,7 @@ def discriminator(p, x):
     _, F = networks()
     h, level = x.permute(0, 3, 1, 2), 0
     while f"down{level}/w" in p:
-        w = p[f"down{level}/w"].permute(3, 2, 0, 1)
+        w = p[f"down{level}/w"].permute(3, 2, 0, 1).contiguous()
         h = F.conv2d(h, w, p[f"down{level}/b"], 2, 1)
         if level:
             h = batch_norm(p, f"norm{level}", h)
