@@ -199,6 +199,10 @@ IMAGE = np.zeros((1, 5, 6, 4))
             "output_padding.*below the stride",
         ),
         (lambda: Halve(4).forward(Halve(4).init(Noise(0)), IMAGE), "height 5 cannot be halved"),
+        (
+            lambda: Halve(4).forward(Halve(4).init(Noise(0)), np.zeros((1, 6, 5, 4))),
+            "width 5 cannot be halved",
+        ),
         (lambda: Conv2d(4, 4, kernel=2), "even kernel, 2"),
         (lambda: Conv2d(4, 6, groups=4), "outputs that are a multiple of 4, not 6"),
         (lambda: Conv2d(3, 4).forward({}, IMAGE), r"takes \(N, H, W, 3\)"),

@@ -178,3 +178,10 @@ def test_a_row_and_a_column_tell_a_place():
     np.testing.assert_allclose(y[0, 2, 1] - y[0, 2, 3], params["axis1"][1] - params["axis1"][3])
     with pytest.raises(ValueError, match=r"\(N, 3, 4, 2\)"):
         layer.forward(params, np.zeros((1, 4, 3, 2)))
+
+
+@pytest.mark.parametrize("index", [-1, 4])
+def test_a_row_before_the_first_or_after_the_last_is_no_row(index):
+    """NumPy would count −1 from the end: a label that is off by one would pass for another."""
+    with pytest.raises(ValueError, match=r"rows 0 .. 3"):
+        ops.embedding_lookup_forward(np.array([0, index]), np.ones((4, 2)))
