@@ -72,7 +72,7 @@ def see(model, p, name, x, e, tokens):
     return x
 
 
-def unet(model, p, x, t, labels, image, tokens):
+def unet(model, p, t, labels, x, image, tokens):
     torch, F = networks()
     e = condition(p, t, labels, model.channels, x.dtype)
     h = conv(p, "in", torch.cat([x, image], -1).permute(0, 3, 1, 2))
@@ -92,7 +92,7 @@ def unet(model, p, x, t, labels, image, tokens):
     return conv(p, "out", F.silu(norm(p, "norm", h, model.groups))).permute(0, 2, 3, 1)
 
 
-def dit(model, p, x, t, labels):
+def dit(model, p, t, labels, x):
     _, F = networks()
     e = condition(p, t, labels, model.hidden, x.dtype)
     n, height, width, c = x.shape
@@ -121,20 +121,17 @@ def batch_norm(p, name, x):
     return F.batch_norm(x, None, None, gamma, beta, training=True, eps=1e-5)
 
 
-def generator(p, z):
+def generator(shape, p, z):
     torch, F = networks()
-    w = p["up1/w"]
-    wide = w.shape[3]
-    side = int((p["dense/b"].shape[0] // wide) ** 0.5)
-    h = linear(p, "dense", z).reshape(-1, side, side, wide).permute(0, 3, 1, 2)
+    levels = sum(name.startswith("up") and name.endswith("/w") for name in p)
+    height, width = shape[0] // 2**levels, shape[1] // 2**levels
+    h = linear(p, "dense", z).reshape(len(z), height, width, -1).permute(0, 3, 1, 2)
     h = F.relu(batch_norm(p, "norm0", h))
-    level = 1
-    while f"up{level}/w" in p:
+    for level in range(1, levels + 1):
         w = p[f"up{level}/w"].permute(3, 2, 0, 1).contiguous()
         h = F.conv_transpose2d(h, w, p[f"up{level}/b"], 2, 1)
         if f"norm{level}/gamma" in p:
             h = F.relu(batch_norm(p, f"norm{level}", h))
-        level += 1
     return torch.tanh(h).permute(0, 2, 3, 1)
 
 
