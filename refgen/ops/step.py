@@ -1,7 +1,7 @@
 r"""One step of a diffusion sampler, from noise level t down to s < t.
 
 Shapes     N batch, S any axes.   x, noise_hat, noise and their gradients : (N, *S)
-           alpha, alpha_bar, alpha_bar_next, sigma : floats, of this step
+           α, ᾱ = ᾱ_t, ᾱ_s, σ : floats of this step, alpha, alpha_bar, alpha_bar_next, sigma
 Sources    ho2020-ddpm  algorithm 2;  song2021-ddim  eq. 12
 
 ε̂ is the network's noise for x, z a fresh draw. The ancestral step moves to the mean of the
@@ -22,12 +22,15 @@ so each gradient is dx' times its coefficient.
 """
 
 import math
+import sys
 from typing import NamedTuple
 
 import numpy as np
 
 from refgen.noise import Stream, normals
 from refgen.typing import Array
+
+ROUNDING = 4 * sys.float_info.epsilon  # of a variance that was a product of quotients and roots
 
 
 class StepCache(NamedTuple):
@@ -64,13 +67,14 @@ def ddim_step_forward(
     >>> ddim_step_forward(x, noise, noise, alpha_bar=0.36, alpha_bar_next=1.0, sigma=0.0)[0]
     array([[2.]])
     """
-    direction = 1 - alpha_bar_next - sigma * sigma
-    if direction < 0:
+    level, var = 1 - alpha_bar_next, sigma * sigma
+    if var > level * (1 + ROUNDING):
         raise ValueError(
-            f"ddim_step: sigma² = {sigma**2:.6g} exceeds 1 − ᾱ_next = {1 - alpha_bar_next:.6g}; "
+            f"ddim_step: sigma² = {var:.6g} exceeds 1 − ᾱ_next = {level:.6g}; "
             "lower eta to at most 1"
         )
-    p = math.sqrt(alpha_bar_next / alpha_bar)  # (ST.2), the share of x̂ that is x
+    direction = max(level - var, 0.0)  # from pure noise at η = 1 rounding alone decides its sign
+    p = math.sqrt(alpha_bar_next / alpha_bar)  # (ST.2) put into (ST.3): x enters through x̂ only
     q = math.sqrt(direction) - p * math.sqrt(1 - alpha_bar)
     return p * x + q * noise_hat + sigma * noise, StepCache(p, q, sigma)  # (ST.3)
 

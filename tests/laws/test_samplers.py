@@ -118,6 +118,19 @@ def test_ddim_at_eta_1_is_ancestral_sampling_with_the_posterior_variance():
     np.testing.assert_allclose(ddim, ancestral, rtol=1e-8)
 
 
+def test_ddim_at_eta_1_leaves_pure_noise_although_its_root_rounds_below_zero():
+    """With ᾱ_T = 3e-18 the root's argument is 1e-18 or less, lost in the rounding of 1 − ᾱ_s."""
+    schedule, x = constant(2000, 0.02), Noise(3).normal((50, 2))
+    for s in range(1, 200):
+        ddim = sample_ddim(
+            gaussian_noise(schedule), x, schedule, Noise(4), times=(2000, s, 0), eta=1.0
+        )
+        ancestral = sample_ancestral(
+            gaussian_noise(schedule), x, schedule, Noise(4), times=(2000, s, 0)
+        )
+        np.testing.assert_allclose(ddim, ancestral, rtol=0, atol=1e-6)
+
+
 def test_ddim_at_eta_0_draws_nothing():
     schedule, x = cosine(10), Noise(3).normal((5, 2))
     a, b = (sample_ddim(gaussian_noise(schedule), x, schedule, Noise(s)) for s in (1, 2))
