@@ -8,8 +8,9 @@ Sources    kingma2015-adam  algorithm 1;  polyak1992-averaging
     p ← p − lr m̂ / (√v̂ + ε)                                       (AD.3)
     p̄ ← δ p̄ + (1 − δ) p                                           (AD.4)
 
-k counts steps from 1. m and v start at 0, so after k steps each is short by the factor that
-(AD.2) divides out; the first step is therefore lr times the sign of g.
+k counts steps from 1. m and v start at 0: after k steps the weights of all gradients seen sum
+to 1 − βᵏ, which (AD.2) divides out. At k = 1 that leaves m̂ = g and v̂ = g², so the first step is
+−lr times the sign of g wherever |g| is far above ε.
 """
 
 import math

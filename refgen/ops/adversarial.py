@@ -7,7 +7,8 @@ The discriminator climbs V = log D(x) + log(1 − D(G(z))); as a loss to descend
 
     L_D = −log σ(real) − log(1 − σ(fake)) = softplus(−real) + softplus(fake)     (GAN.1)
 
-The generator descends the same V (minimax), or climbs log D(G(z)) (non-saturating):
+The generator descends the same V, without log D(x), which it cannot move (minimax), or climbs
+log D(G(z)) (non-saturating):
 
     L_G = log(1 − σ(fake)) = −softplus(fake)                                     (GAN.2)
     L_G = −log σ(fake) = softplus(−fake)                                         (GAN.3)
@@ -61,7 +62,7 @@ def minimax_loss_forward(fake: Array) -> tuple[Array, GeneratorLossCache]:
 
 def minimax_loss_backward(dloss: Array, cache: GeneratorLossCache) -> Array:
     """Return dfake."""
-    return -dloss * sigmoid(cache.fake)
+    return -dloss * sigmoid(cache.fake)  # (GAN.5)
 
 
 def nonsaturating_loss_forward(fake: Array) -> tuple[Array, GeneratorLossCache]:

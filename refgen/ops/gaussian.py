@@ -7,8 +7,8 @@ Sources    kingma2014-vae  section 2.4 (the draw), appendix B (the KL)
     z = μ + σ ε,   ε ~ N(0, I)                                    (G.2)
     KL[N(μ, σ²) ‖ N(0, I)] = ½ Σ_d (μ² + σ² − 1 − logvar)         (G.3)
 
-Adjoints. With ε held fixed z is affine in μ and ε and exponential in logvar; each term of
-the KL touches one coordinate. Where both are wanted, their gradients add.
+Adjoints. z is affine in μ and in ε and exponential in ½ logvar; each term of the KL touches
+one coordinate. Where draw and KL are both wanted, their gradients add.
 
     ∂z/∂μ = 1,     ∂z/∂logvar = ½ σ ε,     ∂z/∂ε = σ              (G.4)
     ∂KL/∂μ = μ,    ∂KL/∂logvar = ½ (σ² − 1)                       (G.5)
@@ -96,7 +96,7 @@ def reparameterize_kl_backward(
     """Return (dmu, dlogvar): what came through the draw plus what the KL adds."""
     mu, displacement, var = cache
     dmu_kl, dlogvar_kl = gaussian_kl_backward(dkl, GaussianKLCache(mu, var))
-    return dz + dmu_kl, 0.5 * dz * displacement + dlogvar_kl
+    return dz + dmu_kl, 0.5 * dz * displacement + dlogvar_kl  # (G.4) + (G.5)
 
 
 def reparameterize_kl_drawn(

@@ -8,9 +8,12 @@ Gaussian, one variance per dimension, shared by the batch; r = x − mean, v = e
 
     −log p = ½ Σ_d (r² / v + logvar + log 2π)                     (L.1)
 
-Bernoulli with logit a, p(x = 1) = σ(a); x may be any gray value in [0, 1]:
+Bernoulli with logit a, p(x = 1) = σ(a), so −log p(0) = softplus(a), −log p(1) = softplus(a) − a:
 
     −log p = Σ_d (softplus(a) − x a)                              (L.2)
+
+A gray x in [0, 1] is read as the mean of coins: (L.2) is then their expected −log p, not a
+density's.
 
 Categorical with logits a, p(k) = softmax(a)_k (softmax cross-entropy):
 
