@@ -1,4 +1,4 @@
-"""Losses with their gradients: per example, in nats, summed over dimensions."""
+"""Losses with their gradients: per example, summed over dimensions."""
 
 from refgen.objectives.ddpm import NoisePrediction, loss_weights
 from refgen.objectives.elbo import Elbo

@@ -1,7 +1,7 @@
 r"""The noise predictor's loss: predict the noise that was mixed into the data.
 
 Shapes     N batch, *S axes of one example.   data, x, noise : (N, *S)    t : (N,) in 1 .. T
-           loss : (N,)
+           loss : (N,), in nats with the elbo weights
 Sources    ho2020-ddpm  eq. 12 (weighted), eq. 14 and algorithm 1 (simple)
 
     t ~ U{1 .. T},   ε ~ N(0, I),   x = √ᾱ_t data + √(1 − ᾱ_t) ε                   (DD.1)
@@ -9,8 +9,10 @@ Sources    ho2020-ddpm  eq. 12 (weighted), eq. 14 and algorithm 1 (simple)
     simple: w_t = 1                                                                (DD.3)
     elbo:   w_t = T β_t² / (2 σ_t² α_t (1 − ᾱ_t)),   σ_t² = β_t                     (DD.4)
 
-With the elbo weights the mean of the loss over t is the sum over t of the bound's L_{t−1} in
-nats, up to terms without parameters; σ_t² = β_t keeps w_1 finite, where β̃_1 = 0 would not.
+L_{t−1} is the KL of two Gaussians of fixed variance, |μ̃ − μ|² / 2σ_t² up to terms without
+parameters, and by (PA.5) the two means differ by β_t / √(α_t (1 − ᾱ_t)) times ε̂ − ε. L_0 is
+−log p(x_0 | x_1), the same square with μ̃ = x_0. T makes the mean over t their sum, in nats.
+σ_t² = β_t keeps w_1 finite; β̃_1 = 0 would not.
 
 Adjoint. Nothing but the prediction depends on parameters:
 
@@ -73,10 +75,10 @@ class NoisePrediction:
         t = 1 + noise.at("t").integers(self.schedule.T, len(data))
         dtype = data.real.dtype
         a, b = self.schedule.signal(t).astype(dtype), self.schedule.spread(t).astype(dtype)
-        x, eps = self.ops.noising_drawn(data, a, b, noise.at("noise").stream)  # (DD.1)
+        x, drawn = self.ops.noising_drawn(data, a, b, noise.at("noise").stream)  # (DD.1)
         noise_hat, model_cache = self.model.forward(params, x, t)
         w = loss_weights(self.schedule, self.weight)[t].astype(dtype)
-        residual = noise_hat - eps
+        residual = noise_hat - drawn
         loss = w * np.sum(residual * residual, axis=tuple(range(1, residual.ndim)))  # (DD.2)
         return {"loss": loss}, (w, residual, model_cache)
 

@@ -3,15 +3,18 @@ r"""The negative evidence lower bound of a variational autoencoder, in nats.
 Shapes     N batch, X data, D latent.   x : (N, X)    loss, recon, kl : (N,)
 Sources    kingma2014-vae  eq. 3 and 10, with one draw per sample
 
-    (μ, logvar) = encode(x),   z = μ + σ ε,   stats = decode(z)        (E.1)
-    recon = −log p(x | stats),   kl = KL[N(μ, σ²) ‖ N(0, I)]           (E.2)
+    (μ, logvar) = encode(x),   z = μ + σ ε,   decoded = decode(z)      (E.1)
+    recon = −log p(x | decoded),   kl = KL[N(μ, σ²) ‖ N(0, I)]         (E.2)
     loss = recon + kl   ≥   −log p(x)  in expectation over ε           (E.3)
 
-The likelihood is N(stats, var I), with var a number that is stated and all constants kept, or
-Bernoulli with logits = stats; the two differ in nothing else.
+The gap of (E.3) is KL[N(μ, σ²) ‖ p(z | x)]. The likelihood is N(decoded, var I), with var a number
+that is stated and all constants kept, or Bernoulli with logits = decoded; the two differ in
+nothing else.
 
 Adjoint. Two gradients meet at (μ, logvar): one has come through the decoder and the draw, one
-directly from the KL.                                                  (E.4)
+directly from the KL.
+
+    d(μ, logvar) = (∂z/∂(μ, logvar))ᵀ dz + dloss ∂kl/∂(μ, logvar)      (E.4)
 """
 
 import math

@@ -3,15 +3,16 @@ r"""The game of two networks: each player's loss, and the gradient that reaches 
 Shapes     N batch, D data, Z latent.   data : (N, D)    z : (N, Z)    losses : (N,), in nats
 Sources    goodfellow2014-gan  algorithm 1
 
-    discriminator:  −log D(data) − log(1 − D(G(z)))                            (GA.1)
-    generator:      log(1 − D(G(z)))  or  −log D(G(z))                         (GA.2)
+    discriminator:  −log D(data) − log(1 − D(G(z)))                            (GM.1)
+    generator:      log(1 − D(G(z)))  or  −log D(G(z))                         (GM.2)
 
 Adjoints. The discriminator is applied twice before either backward, once to data and once to
 samples, so its gradient is the sum of two; it stops at the samples. The generator's gradient
-passes through the discriminator, whose own parameters then hold still.
+passes through the discriminator, whose own parameters then hold still. dreal and dfake are the
+losses' gradients in the logits a, D = σ(a).
 
-    dθ_D = D'ᵀ(data) dreal + D'ᵀ(G(z)) dfake                                   (GA.3)
-    dθ_G = G'ᵀ(z) dx,   dx = what dfake becomes at the input of D              (GA.4)
+    dθ_D = (∂a(data)/∂θ_D)ᵀ dreal + (∂a(G(z))/∂θ_D)ᵀ dfake                     (GM.3)
+    dθ_G = (∂G(z)/∂θ_G)ᵀ dx,   dx = (∂a/∂x)ᵀ dfake  at x = G(z)                (GM.4)
 """
 
 from dataclasses import dataclass
@@ -56,7 +57,7 @@ class Game:
         theta = params["discriminator"]
         real, real_cache = self.discriminator.forward(theta, data)
         fake, fake_cache = self.discriminator.forward(theta, samples)
-        loss, loss_cache = ops.discriminator_loss_forward(real[:, 0], fake[:, 0])  # (GA.1)
+        loss, loss_cache = ops.discriminator_loss_forward(real[:, 0], fake[:, 0])  # (GM.1)
         terms = {"loss": loss, "real": real[:, 0], "fake": fake[:, 0]}
         return terms, (real_cache, fake_cache, loss_cache)
 
@@ -66,7 +67,7 @@ class Game:
         dreal, dfake = ops.discriminator_loss_backward(dloss, loss_cache)
         _, from_real = self.discriminator.backward(dreal[:, None], real_cache)
         _, from_fake = self.discriminator.backward(dfake[:, None], fake_cache)
-        grads: Grads = tree.map(lambda a, b: a + b, from_real, from_fake)  # (GA.3)
+        grads: Grads = tree.map(lambda a, b: a + b, from_real, from_fake)  # (GM.3)
         return grads
 
     def generator_forward(
@@ -76,7 +77,7 @@ class Game:
         samples, generator_cache = self.generate(params, count, noise, dtype)
         fake, fake_cache = self.discriminator.forward(params["discriminator"], samples)
         forward = getattr(ops, f"{self.generator_loss}_loss_forward")
-        loss, loss_cache = forward(fake[:, 0])  # (GA.2)
+        loss, loss_cache = forward(fake[:, 0])  # (GM.2)
         return {"loss": loss}, (generator_cache, fake_cache, loss_cache)
 
     def generator_backward(self, dloss: Array, cache: Cache) -> Grads:
@@ -84,5 +85,5 @@ class Game:
         generator_cache, fake_cache, loss_cache = cache
         dfake = getattr(ops, f"{self.generator_loss}_loss_backward")(dloss, loss_cache)
         dx, _ = self.discriminator.backward(dfake[:, None], fake_cache)
-        _, grads = self.generator.backward(dx, generator_cache)  # (GA.4)
+        _, grads = self.generator.backward(dx, generator_cache)  # (GM.4)
         return grads

@@ -5,7 +5,7 @@ Sources    dinh2017-realnvp  eq. 2-3
 
     z = f(x),   −log p(x) = ½ ‖z‖² + ½ D log 2π − log |det ∂f/∂x|     (NL.1)
 
-Adjoint. The Gaussian pulls every latent to 0, the determinant pushes volume apart:
+Adjoint. Descent pulls every latent to 0 and lets f stretch, which the determinant rewards:
 
     dz = dloss z,   dlogdet = −dloss                                   (NL.2)
 """
