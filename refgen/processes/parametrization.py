@@ -1,16 +1,17 @@
 r"""What a network may predict, and how one prediction becomes another.
 
 Shapes     x, noise, data, score, mean : one shape    alpha, alpha_bar : floats, or broadcast to it
-Sources    ho2020-ddpm  eq. 4, 8, 11;  song2021-sde  (score);  efron2011-tweedie
+Sources    ho2020-ddpm  eq. 4, 7, 11;  song2021-sde  (score);  efron2011-tweedie
 
-At noise level ᾱ the three say the same, since x = √ᾱ data + √(1 − ᾱ) noise:
+At noise level ᾱ data, noise and score say the same, since x = √ᾱ data + √(1 − ᾱ) noise:
 
     data = (x − √(1 − ᾱ) noise) / √ᾱ                                       (PA.1)
     noise = (x − √ᾱ data) / √(1 − ᾱ)                                       (PA.2)
     score = −noise / √(1 − ᾱ)                                              (PA.3)
 
-The mean of q(x_s | x_t, x_0), with α = ᾱ_t / ᾱ_s the signal kept from s to t, written in the
-data and written in the noise:
+The mean of q(x_s | x_t, x_0), with α = ᾱ_t / ᾱ_s the signal kept from s to t. By Bayes' rule it
+averages x_t / √α and √ᾱ_s data with the precisions α / (1 − α) and 1 / (1 − ᾱ_s), whose sum is
+(1 − ᾱ_t) / ((1 − α) (1 − ᾱ_s)); (PA.1) then puts the noise for the data:
 
     mean = √α (1 − ᾱ_s) / (1 − ᾱ_t) x_t + √ᾱ_s (1 − α) / (1 − ᾱ_t) data     (PA.4)
     mean = (x_t − (1 − α) / √(1 − ᾱ_t) noise) / √α                         (PA.5)

@@ -12,8 +12,8 @@ Sources    ho2020-ddpm  section 4 (linear);  nichol2021-improved  eq. 17 (cosine
     cosine       ᾱ_t = f(t) / f(0),  f(t) = cos²(½π (t/T + o) / (1 + o)),
                  then β_t = min(1 − ᾱ_t / ᾱ_{t−1}, β_max)                             (S.6)
 
-With offset o = 0 the cosine moves uniformly on the arc (√ᾱ, √(1 − ᾱ)), and reaches ᾱ_T = 0,
-where a noise prediction says nothing about the data: β_max < 1 keeps it away from there.
+With offset o = 0 the cosine moves uniformly on the arc (√ᾱ, √(1 − ᾱ)). With any offset
+f(T) = 0, and at ᾱ_T = 0 the noise says nothing about the data: β_max < 1 keeps it away from there.
 β̃_1 = 0: given x_0 there is nothing left to draw at the last step.
 """
 
@@ -45,7 +45,7 @@ class Schedule:
             raise ValueError(f"{self.name} schedule: beta must be (T + 1,) with beta[0] = 0, T ≥ 1")
         for t in np.flatnonzero(~((beta[1:] > 0) & (beta[1:] < 1)))[:1] + 1:
             why = {True: "ᾱ becomes 0 there and the noise says nothing about the data"}.get(
-                bool(beta[t] >= 1), "no noise is added there and the reverse step divides by it"
+                bool(beta[t] >= 1), "no noise is added there and the bound divides by it"
             )
             raise ValueError(
                 f"{self.name} schedule: beta[{t}] = {beta[t]:.6g} is not inside (0, 1): {why}. "
