@@ -7,7 +7,7 @@ Source     ho2020-ddpm  algorithm 2
     α = ᾱ_t / ᾱ_s                                                                  (AS.2)
     σ² = 1 − α   or   σ² = (1 − α) (1 − ᾱ_s) / (1 − ᾱ_t);   σ = 0 at s = 0          (AS.3)
 
-The two variances are exact for data of unit variance and for a single datum. Over all of
+The two variances are exact for Gaussian data of variance 1 and for a single datum. Over all of
 T, T − 1, ..., 0 they are β_t and β̃_t; a longer stride needs the ratio (AS.2), not α_t.
 """
 
@@ -40,7 +40,7 @@ def sample_ancestral(
     """Return data from x, a draw of N(0, I).
 
     times defaults to T, T − 1, ..., 0. clip limits the estimate of the data to ±clip at every
-    step; the lecture's algorithm has no such limit. Raises ValueError for times that do not fall
+    step; algorithm 2 has no such limit. Raises ValueError for times that do not fall
     from T to 0 and for an unknown variance.
     """
     if variance not in VARIANCES:

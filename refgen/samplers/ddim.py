@@ -8,7 +8,8 @@ Source     song2021-ddim  eq. 12 and 16
     σ² = η² (1 − ᾱ_s) / (1 − ᾱ_t) (1 − ᾱ_t / ᾱ_s)                                (DI.2)
 
 η = 0 is deterministic, a first-order solver of the probability-flow ODE; η = 1 is the
-ancestral sampler with the posterior variance.
+ancestral sampler with the posterior variance: the root is then √α (1 − ᾱ_s) / √(1 − ᾱ_t) with
+α = ᾱ_t / ᾱ_s, and (DI.1) has the posterior's mean.
 """
 
 import math
