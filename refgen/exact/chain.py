@@ -17,7 +17,8 @@ Evidence: run p backward, from mean 0 and variance 1 at T.
 
     m_{t−1} = k_t m_t + c_t,   v_{t−1} = k_t² v_t + s_t,   p(x_0) = N(m_0, v_0)       (CH.3)
 
-Bound, from its definition E_q log p(x_{0:T}) / q(x_{1:T} | x_0), where
+Bound, from its definition E_q log [p(x_{0:T}) / q(x_{1:T} | x_0)]. Each step of q contributes
+E_q log q(x_t | x_{t−1}) = −½ log 2πe β_t, each step of p is a Gaussian's log density with
 
     E_q (x_{t−1} − k_t x_t − c_t)²
         = (μ_{t−1} − k_t μ_t − c_t)² + V_{t−1} + k_t² V_t − 2 k_t √α_t V_{t−1}        (CH.4)
@@ -28,6 +29,10 @@ N(A_t x_t + B_t x_0, β̃_t): A_t = √α_t V_{t−1} / V_t, B_t = √ᾱ_{t−1
     L_T = KL[q(x_T | x_0) ‖ N(0, 1)] = ½ (V_T + μ_T² − 1 − log V_T)                   (CH.6)
     L_{t−1} = ½ (β̃_t/s_t − 1 − log β̃_t/s_t + E_q (A_t x_t + B_t x_0 − k_t x_t − c_t)²/s_t) (CH.7)
     L_0 = −E_q log p(x_0 | x_1),   −ELBO = L_T + Σ_{t ≥ 2} L_{t−1} + L_0              (CH.8)
+
+Data N(m, v) have x_t ~ N(√ᾱ_t m, M_t), M_t = ᾱ_t v + 1 − ᾱ_t; Bayes' rule gives their reverse,
+
+    k_t = √α_t M_{t−1} / M_t,   c_t = m (√ᾱ_{t−1} − k_t √ᾱ_t),   s_t = β_t M_{t−1} / M_t   (CH.9)
 """
 
 from dataclasses import dataclass
@@ -78,12 +83,12 @@ class LinearGaussianChain:
 
     @classmethod
     def reverse(cls, schedule: Schedule, mean: float, var: float) -> "LinearGaussianChain":
-        """Return the true reverse chain of data N(mean, var): Bayes' rule at each step."""
+        """Return the chain with the true reverse kernels of data N(mean, var)."""
         signal, marginal = np.sqrt(schedule.alpha_bar), schedule.alpha_bar * (var - 1) + 1
         slope, offset, spread = (np.zeros_like(marginal) for _ in range(3))
         slope[1:] = np.sqrt(schedule.alpha[1:]) * marginal[:-1] / marginal[1:]
         offset[1:] = mean * (signal[:-1] - slope[1:] * signal[1:])
-        spread[1:] = schedule.beta[1:] * marginal[:-1] / marginal[1:]
+        spread[1:] = schedule.beta[1:] * marginal[:-1] / marginal[1:]  # (CH.9)
         return cls(schedule, slope, offset, spread)
 
     def log_density(self, x0: Array) -> Array:
