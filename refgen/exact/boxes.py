@@ -19,8 +19,9 @@ t max(1, |m|) < 1, with m the middle of [v, u], Gauss-Legendre quadrature takes 
     e_i = q_i exp(−m t c_i − ½ t² c_i²),   (Φ(u) − Φ(v)) / t = φ(m) Σ_i e_i           (BX.5)
     E[noise | x] = m + t Σ_i e_i c_i / Σ_i e_i,   f = ½ − Σ_i e_i c_i / Σ_i e_i       (BX.6)
 
-Elsewhere, with intervals left of 0 mirrored, the tails Φ(−v) > Φ(−u) keep their digits, and
-their ratio ρ is a ratio of scaled complementary error functions, whose size is moderate.
+Elsewhere, with intervals left of 0 mirrored, the tails Φ(−v) > Φ(−u) keep their digits; their
+ratio ρ comes from scaled complementary error functions, whose size is moderate, and
+u² − v² = 2 m t makes φ(u) = φ(v) e^(−m t).
 
     E[noise | x] = (φ(v) / Φ(−v)) (1 − e^(−m t)) / (1 − ρ),   ρ = Φ(−u) / Φ(−v)       (BX.7)
 

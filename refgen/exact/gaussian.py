@@ -1,7 +1,7 @@
 r"""The Gaussian world, and the latent model whose posterior, evidence and bound are exact.
 
 Shapes     N points, D coordinates, L latent coordinates.   x : (N, D)    z : (N, L)
-           mean : (D,)    cov : (D, D)    weight : (D, L)    bias : (D,)    var : a scalar
+           mean m : (D,)    cov C : (D, D)    weight W : (D, L)    bias β : (D,)    var v : a scalar
 Sources    song2021-sde  (the noising);  tipping1999-ppca  (the latent model);
            kingma2014-vae  eq. 2-3 (the bound)
 
@@ -14,7 +14,8 @@ Gaussian. In the eigenbasis of C = U diag(λ) Uᵀ noising acts coordinate by co
     H = ½ Σ_d log 2πe λ_d                                                             (GA.5)
     KL[N₀ ‖ N₁] = ½ (tr C₁⁻¹C₀ − D + (m₀ − m₁)ᵀ C₁⁻¹ (m₀ − m₁) + log |C₁|/|C₀|)       (GA.6)
 
-Linear-Gaussian latent model. A linear decoder is the one whose integral over z is known.
+Linear-Gaussian latent model. A linear decoder is the one whose integral over z is known, and
+log p(z) + log p(x | z) is quadratic in z: the completed square is the posterior.
 
     z ~ N(0, I),   x | z ~ N(W z + β, v I),   hence   x ~ N(β, W Wᵀ + v I)            (GA.7)
     z | x ~ N(V Wᵀ (x − β) / v, V),   V = (I + Wᵀ W / v)⁻¹                            (GA.8)

@@ -18,8 +18,8 @@ Given its component a point is Gaussian; what remains is an average with the wei
     E[data | x] = Σ_k r_k (m_k + (a v_k / s_k) (x − a m_k))                           (MX.5)
 
 Entropy. For D = 1 and 2 the trapezoid rule on a box ten standard deviations beyond every mean:
-p log p is analytic and vanishes at the border with all its derivatives, so at six points per
-smallest standard deviation the rule errs by about 1e-12. For larger D, the mean of −log p.
+p log p is analytic and at the border below rounding with all its derivatives, so at six points
+per smallest standard deviation the rule errs by about 1e-12. For larger D, the mean of −log p.
 
     H = −∫ p log p dx ≈ −h^D Σ_grid p log p                                           (MX.6)
     H ≈ −(1/n) Σ_i log p(x_i),   standard error √(Var log p / n)                      (MX.7)

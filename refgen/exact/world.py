@@ -12,15 +12,16 @@ at one moment a signal level a and a noise level b, with rates of change da and 
     x = a data + b noise,   noise ~ N(0, I),   p(x) the density of x                  (EX.1)
 
 Differentiate p(x) = E N(x; a data, b² I) under the expectation and the score is an average of
-noise; take the expectation of (EX.1) given x and the average of the data follows.
+−noise / b; take the expectation of (EX.1) given x and the average of the data follows.
 
     E[noise | x] = −b ∇ log p(x)                                                      (EX.2)
     a E[data | x] + b E[noise | x] = x                                                (EX.3)
     u(x) = E[da data + db noise | x] = da E[data | x] + db E[noise | x]               (EX.4)
 
 The field u carries p along: ∂p/∂t = −div(p u), whether it is called the marginal field of flow
-matching or the probability flow of a diffusion. Worlds compute the left sides directly, without
-dividing by a or b, so both ends of a process (a = 0, b = 0) are points like any other.
+matching or the probability flow of a diffusion. Worlds compute the averages without dividing by
+a or by a b of 0, so both ends of a process (a = 0, b = 0) are points like any other; only what has
+no density at b = 0 (deltas, a singular Gaussian) asks for b > 0.
 
 Sums of densities are taken in logarithms. The shift is chosen by real parts and cancels
 identically, so the sum stays analytic and a complex step passes through it.
