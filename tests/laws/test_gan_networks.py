@@ -63,6 +63,13 @@ def test_a_dcgan_draws_and_judges_images_of_any_even_size(shape, levels):
     assert logits.shape == (3, 1)
 
 
+def test_every_level_of_a_dcgan_below_the_widest_image_has_twice_its_channels():
+    drawing = dcgan_generator((32, 16, 1), 3, 5).init(Noise(0))
+    judging = dcgan_discriminator((32, 32, 1), 5).init(Noise(0))
+    assert [drawing[f"norm{i}"]["gamma"].size for i in range(2)] == [10, 5]
+    assert [judging[f"down{i}"]["b"].size for i in range(3)] == [5, 10, 20]
+
+
 def test_the_discriminator_of_a_dcgan_leaks_and_sees_the_brightness_of_its_first_image():
     """No norm at the top, else a shifted image would be told like the first; no dead units."""
     chain = dcgan_discriminator((16, 16, 1), 4)

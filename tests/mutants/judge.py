@@ -14,6 +14,8 @@ from refgen.ops.catalog import CATALOG
 from tests.mutants.plant import LAWS, Mutant
 
 LONGEST = 900  # seconds, after which a child that does not end is ended
+CRASH = " (it crashes)"
+ENDLESS = "every test: it never ends"
 
 
 class JudgeError(RuntimeError):
@@ -25,33 +27,41 @@ class First:
 
     def __init__(self) -> None:
         self.test = ""
+        self.crashed = False
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed and not self.test:
-            compared = "AssertionError" in report.longreprtext
-            self.test = report.nodeid.partition("::")[2] + ("" if compared else " (it crashes)")
+            self.test = report.nodeid
+            self.crashed = "AssertionError" not in report.longreprtext
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed and not self.test:
+            self.test, self.crashed = report.nodeid, True
 
 
 @cache
-def must_pass(page: str) -> None:
-    """Raise JudgeError unless the tests of a page pass while nothing is planted."""
-    found = _in_a_child(lambda: _run(page))
-    if found:
-        raise JudgeError(f"{page}: {found} fails with nothing planted; mend that first")
+def must_pass(test: str) -> None:
+    """Raise JudgeError unless a test passes while nothing is planted."""
+    if _in_a_child(lambda: _first_of([test])):
+        raise JudgeError(f"{test} fails with nothing planted; mend that first")
 
 
 def caught_by(mutant: Mutant) -> str:
     """Return the name of the test that catches an error, "" where none does.
 
-    Raises JudgeError where the tests do not pass without it, or cannot be run with it.
+    A test catches an error if it fails with it and passes without. Raises JudgeError where a test
+    fails without it too, or the tests cannot be run.
     """
 
     def judge() -> str:
         mutant.install()
         return _run(mutant.page)
 
-    must_pass(mutant.page)
-    return _in_a_child(judge)
+    found, crash, _ = _in_a_child(judge).partition(CRASH)
+    if found in ("", ENDLESS):
+        return found
+    must_pass(found)
+    return found.rpartition("::")[2] + crash
 
 
 def _in_a_child(judge: Callable[[], str]) -> str:
@@ -75,7 +85,7 @@ def _in_a_child(judge: Callable[[], str]) -> str:
         text = pipe.read()
     os.waitpid(child, 0)
     if not text:
-        return "nothing: it never ends"
+        return ENDLESS
     result = json.loads(text)
     if "error" in result:
         raise JudgeError(result["error"])
@@ -85,20 +95,17 @@ def _in_a_child(judge: Callable[[], str]) -> str:
 
 def _run(page: str) -> str:
     """Run the tests of a page, the cheapest first, up to the first that fails."""
-    quiet = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not slow"]
     names = [op.name for op in CATALOG if f"ops/{op.page}" == page]
-    if names:
-        words = " or ".join(f"[{name}]" for name in names)
-        first = First()
-        tests = ["tests/test_catalog.py", "-k", words]
-        code = pytest.main([*tests, *quiet], plugins=[first])
-        if code == 1:
-            return first.test
-        if code != 0:
-            raise JudgeError(f"{page}: pytest ended with {code}")
-    files = [f"tests/laws/{name}.py" for name in LAWS[page].split()]
+    words = " or ".join(f"[{name}]" for name in names)
+    found = _first_of(["tests/test_catalog.py", "-k", words]) if names else ""
+    return found or _first_of([f"tests/laws/{name}.py" for name in LAWS[page].split()])
+
+
+def _first_of(tests: list[str]) -> str:
+    """Return the first of some tests that fails, marked where it crashed, or ""."""
     first = First()
-    code = pytest.main([*files, *quiet], plugins=[first])
-    if code not in (0, 1):
-        raise JudgeError(f"{page}: pytest ended with {code}")
-    return first.test
+    quiet = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not slow"]
+    code = pytest.main([*tests, *quiet], plugins=[first])
+    if code not in (0, 1, 2) or bool(code) != bool(first.test):
+        raise JudgeError(f"{' '.join(tests)}: pytest ended with {code}")
+    return first.test + (CRASH if first.crashed else "")
