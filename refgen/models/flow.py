@@ -1,19 +1,20 @@
 r"""A stack of affine couplings: an invertible network with a cheap log-determinant.
 
 Shapes     N batch, D data.   x, z, dx, dz : (N, D)    logdet, dlogdet : (N,)
-Sources    dinh2017-realnvp  eq. 4-8 and section 3.4
+Sources    dinh2017-realnvp  eq. 4-8, sections 3.4 (the parts) and 3.5 (that they alternate)
 
 Layer k keeps one part a of the features and moves the other part b; parts alternate:
 
     (t, r) = network(a),   s = S tanh(r / S)                           (FL.1)
     b ← b exp(s) + t,   logdet ← logdet + Σ s                          (FL.2)
 
-S bounds the log-scale, so that one layer stretches by at most e^S. The inverse walks the
-layers backwards; a is unchanged, so s and t are computed as before:
+S bounds the log-scale, so that one layer scales no feature by more than e^S. The inverse walks
+the layers backwards; a is unchanged, so s and t are computed as before:
 
     b ← (b − t) exp(−s)                                                (FL.3)
 
-Adjoint. a is felt twice: it passes on unchanged, and it decided s and t.
+Adjoint. The coupling gives db, dt and ds. a is felt twice: it passes on unchanged, and it decided
+s and t.
 
     dr = ds (1 − (s / S)²),   da ← da + networkᵀ(dt, dr)               (FL.4)
 """
@@ -37,7 +38,8 @@ BOUND = 2.0  # S
 class CouplingFlow:
     """Map data to a latent of the same size, (N, dim) -> (N, dim), and back.
 
-    Raises ValueError for dim < 2: a coupling needs a part to keep and a part to move.
+    Raises ValueError for dim < 2, since a coupling needs a part to keep and a part to move, and for
+    layers < 1.
     """
 
     dim: int
@@ -100,8 +102,8 @@ class CouplingFlow:
     def _order(self, k: int) -> tuple[Array, int]:
         """Return the features in the order (kept, moved) of layer k, and how many are kept.
 
-        Even against odd features, then the reverse, then first half against second, then the
-        reverse: four layers in which every feature meets every other.
+        Even features move odd ones, then the reverse, then the first half the second, then the
+        reverse: after four layers every feature depends on every other.
         """
         index = np.arange(self.dim)
         part = (index % 2 if k % 4 < 2 else index >= self.dim // 2) ^ (k % 2)

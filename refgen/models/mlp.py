@@ -5,12 +5,16 @@ Shapes     N batch, *S axes of one example, D their product, H hidden.
 Sources    he2016-resnet  (residual blocks);  ho2020-ddpm  appendix B (the time added after the
            first map of a block)
 
-    e = silu(PE(t) W_e + b_e)                                          (MLP.1)
-    h ← h + W₂ silu(W₁ silu(h) + V e)      for each block              (MLP.2)
+Each W and V is an affine map, its bias not written; PE is the sinusoidal embedding.
+
+    e = silu(W_e PE(t))                                                (MLP.1)
+    u = W₁ silu(h) + V e,   h ← h + W₂ silu(u)      for each block     (MLP.2)
     y = W_out silu(h),   starting from h = W_in x                      (MLP.3)
 
 Adjoint. A sum passes its gradient to every summand: dh goes both around a block and through
-it, and e collects one gradient from each block. t itself is not differentiated.   (MLP.4)
+it, and e collects one gradient from each block. t itself is not differentiated.
+
+    du = silu'(u) W₂ᵀ dh,   dh ← dh + silu'(h) W₁ᵀ du,   de = Σ_blocks Vᵀ du   (MLP.4)
 """
 
 from dataclasses import dataclass, field
@@ -31,7 +35,8 @@ def mlp(
 ) -> Sequence:
     """Return affine maps with activations between them: (N, sizes[0]) -> (N, sizes[-1]).
 
-    Two sizes make one affine map. The last map starts with the given gain.
+    Two sizes make one affine map. The last map starts with the given gain. Raises ValueError for
+    fewer than two sizes.
     """
     if len(sizes) < 2:
         raise ValueError(f"an MLP needs at least an input and an output size, not {sizes}")
