@@ -21,6 +21,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
 
+from refgen_kernels.numba_cpu.build import TARGET
+
 WIDTH, EIGHT = 16, 8
 FLOAT, WORD, DOUBLE_WORD, FLAG = ir.FloatType(), ir.IntType(32), ir.IntType(64), ir.IntType(1)
 FLOATS, WORDS = ir.VectorType(FLOAT, WIDTH), ir.VectorType(WORD, WIDTH)
@@ -178,6 +180,59 @@ def square_root(context: Any, x: Any) -> Any:
 
 
 @vector_function
+def fused(context: Any, x: Any, y: Any, z: Any) -> Any:
+    """Return x y + z, rounded once where the CPU can do that, else twice."""
+
+    def emit(build: Any, x: Any, y: Any, z: Any) -> Any:
+        return _call(build, "llvm.fmuladd.v16f32", FLOATS, x, y, z)
+
+    return F16(F16, F16, F16), _emit(emit)
+
+
+@vector_function
+def reciprocal(context: Any, x: Any) -> Any:
+    """Return 1 / x of positive normal numbers, to about one unit in the last place.
+
+    AVX-512 estimates 14 bits at once; a step of Newton's, y + y (1 − x y), doubles them. A
+    division takes three times as long.
+    """
+
+    def emit(build: Any, x: Any) -> Any:
+        one = ir.Constant(FLOATS, [1.0] * WIDTH)
+        if TARGET != "avx512":
+            return build.fdiv(one, x)
+        zeros, all_lanes = ir.Constant(FLOATS, None), ir.Constant(ir.IntType(16), 0xFFFF)
+        y = _call(build, "llvm.x86.avx512.rcp14.ps.512", FLOATS, x, zeros, all_lanes)
+        left = _call(build, "llvm.fmuladd.v16f32", FLOATS, build.fneg(x), y, one)
+        return _call(build, "llvm.fmuladd.v16f32", FLOATS, left, y, y)
+
+    return F16(F16), _emit(emit)
+
+
+@vector_function
+def maximum(context: Any, x: Any, y: Any) -> Any:
+    """Return the larger in each lane."""
+
+    def emit(build: Any, x: Any, y: Any) -> Any:
+        return build.select(build.fcmp_ordered(">", x, y), x, y)
+
+    return F16(F16, F16), _emit(emit)
+
+
+@vector_function
+def largest(context: Any, x: Any) -> Any:
+    """Return the largest lane."""
+
+    def emit(build: Any, x: Any) -> Any:
+        for half in (8, 4, 2, 1):
+            y = _shuffle(build, x, x, [(i + half) % WIDTH for i in COUNT])
+            x = build.select(build.fcmp_ordered(">", x, y), x, y)
+        return build.extract_element(x, ir.Constant(WORD, 0))
+
+    return types.float32(F16), _emit(emit)
+
+
+@vector_function
 def where(context: Any, w: Any, x: Any, y: Any) -> Any:
     """Return x in the lanes where the word w is not 0, y elsewhere."""
 
@@ -264,6 +319,23 @@ def store(context: Any, array: Any, index: Any, x: Any) -> Any:
 
     def emit(context: Any, build: Any, signature: Any, args: Any) -> Any:
         build.store(args[2], _at(context, build, signature.args[0], *args[:2]), align=4)
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64, F16), emit
+
+
+@vector_function
+def store_past(context: Any, array: Any, index: Any, x: Any) -> Any:
+    """Write array[index : index + 16] past the caches; the address is a multiple of 64 bytes.
+
+    An ordinary store first reads the line that it is about to overwrite. For results that will
+    have left the caches before anybody reads them, that is a third more traffic for nothing.
+    """
+
+    def emit(context: Any, build: Any, signature: Any, args: Any) -> Any:
+        written = build.store(args[2], _at(context, build, signature.args[0], *args[:2]), align=64)
+        past = build.module.add_metadata([ir.Constant(WORD, 1)])
+        written.set_metadata("nontemporal", past)
         return context.get_dummy_value()
 
     return types.void(array, types.int64, F16), emit
