@@ -272,9 +272,20 @@ def test_memory_is_given_out_again_only_when_nobody_sees_it():
 
 @pytest.mark.tiny
 def test_memory_is_not_hoarded():
-    held = [arrays.empty((arrays.KEPT // 40,)) for _ in range(15)]
-    assert len(held) == 15
-    assert sum(block.nbytes for block in arrays._blocks) <= arrays.KEPT
+    pieces = [arrays.empty((arrays.KEPT // 40 + i,)) for i in range(15)]
+    assert arrays.memory.lent >= sum(piece.nbytes for piece in pieces)
+    del pieces
+    assert arrays.memory.kept <= arrays.KEPT
+
+
+@pytest.mark.tiny
+def test_what_is_lent_is_counted_and_comes_back():
+    before = arrays.memory.lent
+    held = arrays.empty((10**6,))
+    assert arrays.memory.lent - before == 4 * 10**6 + arrays.ALIGNMENT
+    assert arrays.memory.peak >= arrays.memory.lent
+    del held
+    assert arrays.memory.lent == before
 
 
 # The table.
