@@ -149,6 +149,15 @@ def ddim_step(x, noise_hat, noise, alpha_bar, alpha_bar_next, sigma):
     return math.sqrt(alpha_bar_next) * data + along + sigma * noise
 
 
+def guided(step):
+    """Take a step along torch's interpolation between the two answers, which goes beyond them."""
+
+    def along(x, noise_hat, noise_hat_null, noise, guidance, **levels):
+        return step(x, torch.lerp(noise_hat_null, noise_hat, guidance), noise, **levels)
+
+    return along
+
+
 def spectral_norm(w, u, v):
     return w / torch.einsum("i,io,o->", u, w.flatten(0, -2), v)
 
@@ -181,6 +190,8 @@ TORCH = {
     ),
     "ddpm_step": ddpm_step,
     "ddim_step": ddim_step,
+    "guided_ddpm_step": guided(ddpm_step),
+    "guided_ddim_step": guided(ddim_step),
     "affine_coupling": lambda x, shift, log_scale: (
         torch.addcmul(shift, x, log_scale.exp()),
         log_scale.sum(1),

@@ -190,6 +190,12 @@ from refgen.ops.step import (
     ddpm_step_backward,
     ddpm_step_drawn,
     ddpm_step_forward,
+    guided_ddim_step_backward,
+    guided_ddim_step_drawn,
+    guided_ddim_step_forward,
+    guided_ddpm_step_backward,
+    guided_ddpm_step_drawn,
+    guided_ddpm_step_forward,
 )
 
 __all__ = [
@@ -271,6 +277,12 @@ __all__ = [
     "group_norm_silu_forward",
     "group_norm_silu_tangent",
     "group_norm_tangent",
+    "guided_ddim_step_backward",
+    "guided_ddim_step_drawn",
+    "guided_ddim_step_forward",
+    "guided_ddpm_step_backward",
+    "guided_ddpm_step_drawn",
+    "guided_ddpm_step_forward",
     "instance_norm_backward",
     "instance_norm_curvature",
     "instance_norm_forward",

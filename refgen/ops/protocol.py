@@ -191,6 +191,64 @@ class Ops(Protocol):
     ) -> Array:
         """Return x_next."""
 
+    def guided_ddpm_step_forward(
+        self,
+        x: Array,
+        noise_hat: Array,
+        noise_hat_null: Array,
+        noise: Array,
+        *,
+        guidance: float,
+        alpha: float,
+        alpha_bar: float,
+        sigma: float,
+    ) -> tuple[Array, Any]:
+        """Return (x_next, cache)."""
+
+    def guided_ddpm_step_drawn(
+        self,
+        x: Array,
+        noise_hat: Array,
+        noise_hat_null: Array,
+        stream: Stream,
+        start: int = 0,
+        *,
+        guidance: float,
+        alpha: float,
+        alpha_bar: float,
+        sigma: float,
+    ) -> Array:
+        """Return x_next."""
+
+    def guided_ddim_step_forward(
+        self,
+        x: Array,
+        noise_hat: Array,
+        noise_hat_null: Array,
+        noise: Array,
+        *,
+        guidance: float,
+        alpha_bar: float,
+        alpha_bar_next: float,
+        sigma: float,
+    ) -> tuple[Array, Any]:
+        """Return (x_next, cache)."""
+
+    def guided_ddim_step_drawn(
+        self,
+        x: Array,
+        noise_hat: Array,
+        noise_hat_null: Array,
+        stream: Stream,
+        start: int = 0,
+        *,
+        guidance: float,
+        alpha_bar: float,
+        alpha_bar_next: float,
+        sigma: float,
+    ) -> Array:
+        """Return x_next."""
+
     def adam_ema_step(
         self,
         p: Array,

@@ -17,9 +17,11 @@ STREAM = Noise(5).at("twin").stream
 STARTS = (0, 1, 17, 63, 64, 4095, 2**32 - 3, 4 * 2**32 - 70, 2**40 + 5, 2**62 - 10**6 - 1)
 EPS = np.finfo(np.float32).eps
 
-hot_ops = [op for op in CATALOG if op.forward in numba_cpu.__all__]
+EXACT = ("noising", "step", "adam")  # pages without transcendental functions and sums
+PAGES = (*EXACT, "gaussian")  # whose shapes are made of N, S and D
+hot_ops = [op for op in CATALOG if op.page in PAGES and op.forward in numba_cpu.__all__]
 each_hot_op = pytest.mark.parametrize("op", hot_ops, ids=lambda op: op.name)
-exact_ops = [op for op in hot_ops if op.page != "gaussian"]
+exact_ops = [op for op in hot_ops if op.page in EXACT]
 each_exact_op = pytest.mark.parametrize("op", exact_ops, ids=lambda op: op.name)
 
 samples = st.sampled_from([0, 1, 2, 5, 70])
@@ -127,15 +129,21 @@ def test_twins_without_transcendental_functions_have_the_bits_of_the_page(op, n,
     assert all(same_bits(t, p) for t, p in zip(twin[:last], page[:last], strict=True))
 
 
+DDPM = {"alpha": 0.9, "alpha_bar": 0.4, "sigma": 0.3}
+DDIM = {"alpha_bar": 0.4, "alpha_bar_next": 0.7, "sigma": 0.2}
+ANSWERS = ("x", "noise_hat", "noise_hat_null")
 DRAWN = {
     "noising_drawn": (("data", "a", "b"), {}),
     "reparameterize_kl_drawn": (("mu", "logvar"), {}),
-    "ddpm_step_drawn": (("x", "noise_hat"), {"alpha": 0.9, "alpha_bar": 0.4, "sigma": 0.3}),
-    "ddim_step_drawn": (
-        ("x", "noise_hat"),
-        {"alpha_bar": 0.4, "alpha_bar_next": 0.7, "sigma": 0.2},
-    ),
+    "ddpm_step_drawn": (ANSWERS[:2], DDPM),
+    "ddim_step_drawn": (ANSWERS[:2], DDIM),
+    "guided_ddpm_step_drawn": (ANSWERS, {"guidance": 2.5, **DDPM}),
+    "guided_ddim_step_drawn": (ANSWERS, {"guidance": 2.5, **DDIM}),
 }
+
+
+def test_every_op_that_draws_is_tested_here():
+    assert {name for name in numba_cpu.__all__ if name.endswith("_drawn")} == DRAWN.keys()
 
 
 def draw_inputs(names, n, d, seed):

@@ -24,7 +24,7 @@ import hashlib, json, re
 import numpy as np
 import refgen_kernels.numba_cpu as twin
 from refgen.noise import Noise, normals
-from refgen_kernels.numba_cpu import adam, build, gaussian, noise, noising, step
+from refgen_kernels.numba_cpu import adam, build, gaussian, linear, noise, noising
 
 stream = Noise(9).at("target").stream
 x, y = (normals(stream, 10_000 * i, 3 * 2003).reshape(3, 2003) for i in (1, 2))
@@ -43,8 +43,8 @@ results = [
 ]
 kernels = {
     "normals": noise._normals, "noising_drawn": noising._drawn, "noising": noising._given,
-    "reparameterize_kl_drawn": gaussian._drawn, "ddpm_step_drawn": step._drawn,
-    "ddpm_step": step._given, "adam_ema_step": adam._step,
+    "reparameterize_kl_drawn": gaussian._drawn, "ddpm_step_drawn": linear._drawn,
+    "ddpm_step": linear._given, "adam_ema_step": adam._step,
 }
 print(json.dumps({
     "target": build.TARGET,

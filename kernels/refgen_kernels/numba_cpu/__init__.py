@@ -18,6 +18,10 @@ from refgen_kernels.numba_cpu.step import (
     ddim_step_forward,
     ddpm_step_drawn,
     ddpm_step_forward,
+    guided_ddim_step_drawn,
+    guided_ddim_step_forward,
+    guided_ddpm_step_drawn,
+    guided_ddpm_step_forward,
 )
 
 __all__ = [
@@ -26,6 +30,10 @@ __all__ = [
     "ddim_step_forward",
     "ddpm_step_drawn",
     "ddpm_step_forward",
+    "guided_ddim_step_drawn",
+    "guided_ddim_step_forward",
+    "guided_ddpm_step_drawn",
+    "guided_ddpm_step_forward",
     "noising_drawn",
     "noising_forward",
     "normals",

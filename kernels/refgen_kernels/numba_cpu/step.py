@@ -1,24 +1,22 @@
 """Sampler steps, one pass over memory. Mirrors the page of its name, bit for bit.
 
-Both steps are p x + q ε̂ + σ z, so both run the same loop. Where z is drawn here it lies, for the
-moment between drawing and adding, in the place of the result. At σ = 0 nothing is drawn.
+Every step is p x + q ε̂ + σ z, with one array more where it is guided: the loops are those of
+`linear`. At σ = 0 nothing is drawn.
 """
-
-import math
-
-import numpy as np
-from numba import prange
 
 from refgen.noise import Stream
 from refgen.ops import step as page
-from refgen.ops.step import StepCache
+from refgen.ops.step import (
+    GuidedStepCache,
+    StepCache,
+    ddim_coefficients,
+    ddpm_coefficients,
+    guide,
+)
 from refgen.typing import Array
-from refgen_kernels.numba_cpu.arrays import empty, flat, suits
-from refgen_kernels.numba_cpu.build import chunk_of, chunks, inlined, kernel
-from refgen_kernels.numba_cpu.noise import draw, reachable
-from refgen_kernels.numba_cpu.simd import load, store
-
-F = np.float32
+from refgen_kernels.numba_cpu.arrays import suits
+from refgen_kernels.numba_cpu.linear import combine, combine_drawn
+from refgen_kernels.numba_cpu.noise import reachable
 
 
 def ddpm_step_forward(
@@ -29,8 +27,8 @@ def ddpm_step_forward(
         return page.ddpm_step_forward(
             x, noise_hat, noise, alpha=alpha, alpha_bar=alpha_bar, sigma=sigma
         )
-    cache = _ddpm(alpha, alpha_bar, sigma)
-    return _with_noise(x, noise_hat, noise, cache), cache
+    cache = ddpm_coefficients(alpha, alpha_bar, sigma)
+    return combine((x, noise_hat, noise), cache), cache  # (ST.1)
 
 
 def ddpm_step_drawn(
@@ -48,7 +46,8 @@ def ddpm_step_drawn(
         return page.ddpm_step_drawn(
             x, noise_hat, stream, start, alpha=alpha, alpha_bar=alpha_bar, sigma=sigma
         )
-    return _with_stream(x, noise_hat, stream, start, _ddpm(alpha, alpha_bar, sigma))
+    cache = ddpm_coefficients(alpha, alpha_bar, sigma)
+    return combine_drawn((x, noise_hat), cache, stream, start)  # (ST.1)
 
 
 def ddim_step_forward(
@@ -73,8 +72,8 @@ def ddim_step_forward(
             alpha_bar_next=alpha_bar_next,
             sigma=sigma,
         )
-    cache = _ddim(alpha_bar, alpha_bar_next, sigma)
-    return _with_noise(x, noise_hat, noise, cache), cache
+    cache = ddim_coefficients(alpha_bar, alpha_bar_next, sigma)
+    return combine((x, noise_hat, noise), cache), cache  # (ST.3)
 
 
 def ddim_step_drawn(
@@ -101,74 +100,123 @@ def ddim_step_drawn(
             alpha_bar_next=alpha_bar_next,
             sigma=sigma,
         )
-    return _with_stream(x, noise_hat, stream, start, _ddim(alpha_bar, alpha_bar_next, sigma))
+    cache = ddim_coefficients(alpha_bar, alpha_bar_next, sigma)
+    return combine_drawn((x, noise_hat), cache, stream, start)  # (ST.3)
 
 
-def _ddpm(alpha: float, alpha_bar: float, sigma: float) -> StepCache:
-    p, q = 1 / math.sqrt(alpha), -(1 - alpha) / math.sqrt(alpha * (1 - alpha_bar))  # (ST.1)
-    return StepCache(p, q, sigma)
+def guided_ddpm_step_forward(
+    x: Array,
+    noise_hat: Array,
+    noise_hat_null: Array,
+    noise: Array,
+    *,
+    guidance: float,
+    alpha: float,
+    alpha_bar: float,
+    sigma: float,
+) -> tuple[Array, GuidedStepCache]:
+    """CPU twin of refgen.ops.guided_ddpm_step_forward; arrays not float32 go to that page."""
+    if not suits(x.shape, x, noise_hat, noise_hat_null, noise):
+        return page.guided_ddpm_step_forward(
+            x,
+            noise_hat,
+            noise_hat_null,
+            noise,
+            guidance=guidance,
+            alpha=alpha,
+            alpha_bar=alpha_bar,
+            sigma=sigma,
+        )
+    cache = guide(ddpm_coefficients(alpha, alpha_bar, sigma), guidance)
+    return combine((x, noise_hat, noise_hat_null, noise), cache), cache  # (ST.6)
 
 
-def _ddim(alpha_bar: float, alpha_bar_next: float, sigma: float) -> StepCache:
-    """Return the coefficients, as the page forms them; it also refuses a sigma too large."""
-    nothing = np.empty(0, F)
-    return page.ddim_step_forward(
-        nothing,
-        nothing,
-        nothing,
-        alpha_bar=alpha_bar,
-        alpha_bar_next=alpha_bar_next,
-        sigma=sigma,
-    )[1]
+def guided_ddpm_step_drawn(
+    x: Array,
+    noise_hat: Array,
+    noise_hat_null: Array,
+    stream: Stream,
+    start: int = 0,
+    *,
+    guidance: float,
+    alpha: float,
+    alpha_bar: float,
+    sigma: float,
+) -> Array:
+    """CPU twin of refgen.ops.guided_ddpm_step_drawn; arrays not float32 go to that page."""
+    if not (suits(x.shape, x, noise_hat, noise_hat_null) and reachable(start, x.size)):
+        return page.guided_ddpm_step_drawn(
+            x,
+            noise_hat,
+            noise_hat_null,
+            stream,
+            start,
+            guidance=guidance,
+            alpha=alpha,
+            alpha_bar=alpha_bar,
+            sigma=sigma,
+        )
+    cache = guide(ddpm_coefficients(alpha, alpha_bar, sigma), guidance)
+    return combine_drawn((x, noise_hat, noise_hat_null), cache, stream, start)  # (ST.6)
 
 
-def _with_noise(x: Array, noise_hat: Array, noise: Array, cache: StepCache) -> Array:
-    p, q, sigma = (F(c) for c in cache)
-    out = empty(x.shape)
-    _given(x.size, flat(x), flat(noise_hat), flat(noise), p, q, sigma, flat(out))
-    return out
+def guided_ddim_step_forward(
+    x: Array,
+    noise_hat: Array,
+    noise_hat_null: Array,
+    noise: Array,
+    *,
+    guidance: float,
+    alpha_bar: float,
+    alpha_bar_next: float,
+    sigma: float,
+) -> tuple[Array, GuidedStepCache]:
+    """CPU twin of refgen.ops.guided_ddim_step_forward; arrays not float32 go to that page.
+
+    Raises ValueError where sigma² exceeds the variance 1 − ᾱ_s of the level it goes to.
+    """
+    if not suits(x.shape, x, noise_hat, noise_hat_null, noise):
+        return page.guided_ddim_step_forward(
+            x,
+            noise_hat,
+            noise_hat_null,
+            noise,
+            guidance=guidance,
+            alpha_bar=alpha_bar,
+            alpha_bar_next=alpha_bar_next,
+            sigma=sigma,
+        )
+    cache = guide(ddim_coefficients(alpha_bar, alpha_bar_next, sigma), guidance)
+    return combine((x, noise_hat, noise_hat_null, noise), cache), cache  # (ST.6)
 
 
-def _with_stream(x: Array, noise_hat: Array, stream: Stream, start: int, cache: StepCache) -> Array:
-    p, q, sigma = (F(c) for c in cache)
-    out = empty(x.shape)
-    if sigma == 0:
-        _noiseless(x.size, flat(x), flat(noise_hat), p, q, flat(out))
-    else:
-        _drawn(x.size, flat(x), flat(noise_hat), stream, int(start), p, q, sigma, flat(out))
-    return out
+def guided_ddim_step_drawn(
+    x: Array,
+    noise_hat: Array,
+    noise_hat_null: Array,
+    stream: Stream,
+    start: int = 0,
+    *,
+    guidance: float,
+    alpha_bar: float,
+    alpha_bar_next: float,
+    sigma: float,
+) -> Array:
+    """CPU twin of refgen.ops.guided_ddim_step_drawn; arrays not float32 go to that page.
 
-
-@kernel
-def _given(x, noise_hat, noise, p, q, sigma, out):  # type: ignore[no-untyped-def]
-    for i in prange(chunks(out.size)):
-        lo, hi = chunk_of(out.size, i)
-        _combine(x, noise_hat, noise, p, q, sigma, out, lo, hi)
-
-
-@kernel
-def _drawn(x, noise_hat, stream, start, p, q, sigma, out):  # type: ignore[no-untyped-def]
-    for i in prange(chunks(out.size)):
-        lo, hi = chunk_of(out.size, i)
-        draw(out, lo, hi, stream, start)
-        _combine(x, noise_hat, out, p, q, sigma, out, lo, hi)
-
-
-@kernel
-def _noiseless(x, noise_hat, p, q, out):  # type: ignore[no-untyped-def]
-    for i in prange(chunks(out.size)):
-        lo, hi = chunk_of(out.size, i)
-        whole = hi - (hi - lo) % 16
-        for j in range(lo, whole, 16):
-            store(out, j, load(x, j) * p + load(noise_hat, j) * q)
-        for j in range(whole, hi):
-            out[j] = p * x[j] + q * noise_hat[j]
-
-
-@inlined
-def _combine(x, noise_hat, noise, p, q, sigma, out, lo, hi):  # type: ignore[no-untyped-def]
-    whole = hi - (hi - lo) % 16
-    for i in range(lo, whole, 16):
-        store(out, i, load(x, i) * p + load(noise_hat, i) * q + load(noise, i) * sigma)
-    for i in range(whole, hi):
-        out[i] = p * x[i] + q * noise_hat[i] + sigma * noise[i]
+    Raises ValueError where sigma² exceeds the variance 1 − ᾱ_s of the level it goes to.
+    """
+    if not (suits(x.shape, x, noise_hat, noise_hat_null) and reachable(start, x.size)):
+        return page.guided_ddim_step_drawn(
+            x,
+            noise_hat,
+            noise_hat_null,
+            stream,
+            start,
+            guidance=guidance,
+            alpha_bar=alpha_bar,
+            alpha_bar_next=alpha_bar_next,
+            sigma=sigma,
+        )
+    cache = guide(ddim_coefficients(alpha_bar, alpha_bar_next, sigma), guidance)
+    return combine_drawn((x, noise_hat, noise_hat_null), cache, stream, start)  # (ST.6)

@@ -92,6 +92,22 @@ ROWS = (
         twin=True,
     ),
     Op(
+        "guided_ddpm_step",
+        "step",
+        same("x noise_hat noise_hat_null noise", "N *S"),
+        wrt=("x", "noise_hat", "noise_hat_null", "noise"),
+        static={"guidance": 2.5, "alpha": 0.9, "alpha_bar": 0.4, "sigma": 0.3},
+        twin=True,
+    ),
+    Op(
+        "guided_ddim_step",
+        "step",
+        same("x noise_hat noise_hat_null noise", "N *S"),
+        wrt=("x", "noise_hat", "noise_hat_null", "noise"),
+        static={"guidance": 2.5, "alpha_bar": 0.4, "alpha_bar_next": 0.7, "sigma": 0.2},
+        twin=True,
+    ),
+    Op(
         "affine_coupling",
         "coupling",
         same("x shift log_scale", "N D"),
