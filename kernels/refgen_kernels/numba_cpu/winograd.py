@@ -1,0 +1,429 @@
+r"""Winograd's F(4 x 4, 3 x 3): a convolution by 36 products where (CV.1) takes 144.
+
+Sources    winograd1980-complexity;  lavin2016-winograd  (the transforms, section 4)
+
+Four outputs of a filter of three are the product of two polynomials, read at six points
+instead of coefficient by coefficient. With the points 0, 1, −1, 2, −2 and ∞, for one axis:
+
+    y = Aᵀ (G w ⊙ Bᵀ d),   d six inputs, w three weights, y four outputs              (WG.1)
+
+          | 4  0 −5  0  1  0 |        |  1/4    0     0  |         | 1  1  1  1  1  0 |
+          | 0 −4 −4  1  1  0 |        | −1/6  −1/6  −1/6 |    Aᵀ = | 0  1 −1  2 −2  0 |
+    Bᵀ =  | 0  4 −4 −1  1  0 |   G =  | −1/6   1/6  −1/6 |         | 0  1  1  4  4  0 |
+          | 0 −2 −1  2  1  0 |        | 1/24   1/12  1/6 |         | 0  1 −1  8 −8  1 |
+          | 0  2 −1 −2  1  0 |        | 1/24  −1/12  1/6 |
+          | 0  4  0 −5  0  1 |        |   0     0     1  |
+
+On images it is done down and across, and the sum over channels moves inside: at each of the 36
+points a matrix of tiles x inputs times one of inputs x outputs, so (TL.1) does the work.
+
+    V = Bᵀ d B,   U = G w Gᵀ,   M[ξ] = V[ξ] U[ξ],   y = Aᵀ M A                        (WG.2)
+
+Adjoints. dx is the same convolution of dy with the filter turned and its channels exchanged
+(CV.4). For dw, the rule of the product at each point and the transposed transforms:
+
+    dU[ξ] = V[ξ]ᵀ (A dy Aᵀ)[ξ],   dw = Gᵀ dU G                                        (WG.3)
+
+The transforms add numbers that are five to eight times as large as the result, which costs a
+digit: errors are about 5e-5 of the results' size. `direct` does without.
+
+Images need not be multiples of four: a tile that hangs over the edge reads zeros there, and
+what it would write beyond is dropped. Where `up` is 2, pixel (i, j) of the image is read from
+(i/2, j/2) of x, so that an image to be enlarged never exists in its large form.
+"""
+
+import numpy as np
+from numba import get_thread_id, prange
+
+from refgen_kernels.numba_cpu.build import inlined, kernel
+from refgen_kernels.numba_cpu.matrices import panel_width
+from refgen_kernels.numba_cpu.simd import floats, fused, load, store
+from refgen_kernels.numba_cpu.tile import WIDE, multiply, multiply_turned
+
+F = np.float32
+POINTS, PAD = 36, 16  # PAD keeps the points of a tile out of one another's way
+ZERO, TWO, FOUR, FIVE, EIGHT = F(0), F(2), F(4), F(5), F(8)
+QUARTER, SIXTH, TWELFTH, TWENTY_FOURTH = F(1 / 4), F(1 / 6), F(1 / 12), F(1 / 24)
+
+
+# The transforms of one axis.
+
+
+@inlined
+def _data(d0, d1, d2, d3, d4, d5):  # type: ignore[no-untyped-def]
+    """Return Bᵀ d."""
+    four, five = floats(FOUR), floats(-FIVE)
+    even, odd = fused(d2, floats(-FOUR), d4), fused(d1, floats(-FOUR), d3)
+    far, turn = d4 - d2, (d3 - d1) * TWO
+    first = fused(d0, four, fused(d2, five, d4))
+    last = fused(d1, four, fused(d3, five, d5))
+    return first, even + odd, even - odd, far + turn, far - turn, last
+
+
+@inlined
+def _filter(w0, w1, w2):  # type: ignore[no-untyped-def]
+    """Return G w."""
+    outer, middle = (w0 + w2) * -SIXTH, w1 * SIXTH
+    far = fused(w0, floats(TWENTY_FOURTH), w2 * SIXTH)
+    turn = w1 * TWELFTH
+    return w0 * QUARTER, outer - middle, outer + middle, far + turn, far - turn, w2
+
+
+@inlined
+def _output(m0, m1, m2, m3, m4, m5):  # type: ignore[no-untyped-def]
+    """Return Aᵀ m."""
+    near, far, even, odd = m1 + m2, m3 + m4, m1 - m2, m3 - m4
+    y1, y2 = fused(odd, floats(TWO), even), fused(far, floats(FOUR), near)
+    return m0 + near + far, y1, y2, fused(odd, floats(EIGHT), even) + m5
+
+
+@inlined
+def _gradient(y0, y1, y2, y3):  # type: ignore[no-untyped-def]
+    """Return A dy."""
+    even, odd = y0 + y2, y1 + y3
+    far, turn = fused(y2, floats(FOUR), y0), fused(y3, floats(FOUR), y1) * TWO
+    return y0, even + odd, even - odd, far + turn, far - turn, y3
+
+
+@inlined
+def _filter_gradient(u0, u1, u2, u3, u4, u5):  # type: ignore[no-untyped-def]
+    """Return Gᵀ dU."""
+    near, far = (u1 + u2) * -SIXTH, u3 + u4
+    w0 = fused(far, floats(TWENTY_FOURTH), fused(u0, floats(QUARTER), near))
+    w1 = fused(u3 - u4, floats(TWELFTH), (u2 - u1) * SIXTH)
+    return w0, w1, fused(far, floats(SIXTH), near) + u5
+
+
+# Both axes, sixteen channels at a time.
+
+
+@inlined
+def _read6(x, at, step):  # type: ignore[no-untyped-def]
+    a, b, c = load(x, at), load(x, at + step), load(x, at + 2 * step)
+    return a, b, c, load(x, at + 3 * step), load(x, at + 4 * step), load(x, at + 5 * step)
+
+
+@inlined
+def _write6(x, at, step, row):  # type: ignore[no-untyped-def]
+    store(x, at, row[0])
+    store(x, at + step, row[1])
+    store(x, at + 2 * step, row[2])
+    store(x, at + 3 * step, row[3])
+    store(x, at + 4 * step, row[4])
+    store(x, at + 5 * step, row[5])
+
+
+@inlined
+def _data_tile(x, at, down, right, v, to, step):  # type: ignore[no-untyped-def]
+    """Set the 36 points v[to + ξ step] to Bᵀ d B of the 6 x 6 pixels from x[at] on."""
+    c0 = _data(*_read6(x, at, down))
+    c1 = _data(*_read6(x, at + right, down))
+    c2 = _data(*_read6(x, at + 2 * right, down))
+    c3 = _data(*_read6(x, at + 3 * right, down))
+    c4 = _data(*_read6(x, at + 4 * right, down))
+    c5 = _data(*_read6(x, at + 5 * right, down))
+    _write6(v, to, step, _data(c0[0], c1[0], c2[0], c3[0], c4[0], c5[0]))
+    _write6(v, to + 6 * step, step, _data(c0[1], c1[1], c2[1], c3[1], c4[1], c5[1]))
+    _write6(v, to + 12 * step, step, _data(c0[2], c1[2], c2[2], c3[2], c4[2], c5[2]))
+    _write6(v, to + 18 * step, step, _data(c0[3], c1[3], c2[3], c3[3], c4[3], c5[3]))
+    _write6(v, to + 24 * step, step, _data(c0[4], c1[4], c2[4], c3[4], c4[4], c5[4]))
+    _write6(v, to + 30 * step, step, _data(c0[5], c1[5], c2[5], c3[5], c4[5], c5[5]))
+
+
+@inlined
+def _write4(y, at, right, row, bias):  # type: ignore[no-untyped-def]
+    store(y, at, row[0] + bias)
+    store(y, at + right, row[1] + bias)
+    store(y, at + 2 * right, row[2] + bias)
+    store(y, at + 3 * right, row[3] + bias)
+
+
+@inlined
+def _output_tile(m, at, step, y, to, down, right, bias):  # type: ignore[no-untyped-def]
+    """Set 4 x 4 pixels from y[to] on to Aᵀ M A + bias of the points m[at + ξ step]."""
+    c0 = _output(*_read6(m, at, 6 * step))
+    c1 = _output(*_read6(m, at + step, 6 * step))
+    c2 = _output(*_read6(m, at + 2 * step, 6 * step))
+    c3 = _output(*_read6(m, at + 3 * step, 6 * step))
+    c4 = _output(*_read6(m, at + 4 * step, 6 * step))
+    c5 = _output(*_read6(m, at + 5 * step, 6 * step))
+    _write4(y, to, right, _output(c0[0], c1[0], c2[0], c3[0], c4[0], c5[0]), bias)
+    _write4(y, to + down, right, _output(c0[1], c1[1], c2[1], c3[1], c4[1], c5[1]), bias)
+    _write4(y, to + 2 * down, right, _output(c0[2], c1[2], c2[2], c3[2], c4[2], c5[2]), bias)
+    _write4(y, to + 3 * down, right, _output(c0[3], c1[3], c2[3], c3[3], c4[3], c5[3]), bias)
+
+
+@inlined
+def _read4(y, at, down):  # type: ignore[no-untyped-def]
+    return load(y, at), load(y, at + down), load(y, at + 2 * down), load(y, at + 3 * down)
+
+
+@inlined
+def _gradient_tile(dy, at, down, right, d, to, step):  # type: ignore[no-untyped-def]
+    """Set the 36 points d[to + ξ step] to A dy Aᵀ of 4 x 4 pixels; return the pixels' sum."""
+    p0, p1 = _read4(dy, at, down), _read4(dy, at + right, down)
+    p2, p3 = _read4(dy, at + 2 * right, down), _read4(dy, at + 3 * right, down)
+    c0, c1, c2, c3 = _gradient(*p0), _gradient(*p1), _gradient(*p2), _gradient(*p3)
+    _write6(d, to, step, _gradient(c0[0], c1[0], c2[0], c3[0]))
+    _write6(d, to + 6 * step, step, _gradient(c0[1], c1[1], c2[1], c3[1]))
+    _write6(d, to + 12 * step, step, _gradient(c0[2], c1[2], c2[2], c3[2]))
+    _write6(d, to + 18 * step, step, _gradient(c0[3], c1[3], c2[3], c3[3]))
+    _write6(d, to + 24 * step, step, _gradient(c0[4], c1[4], c2[4], c3[4]))
+    _write6(d, to + 30 * step, step, _gradient(c0[5], c1[5], c2[5], c3[5]))
+    return c0[1] + c1[1] + c2[1] + c3[1]  # row 1 of A dy adds up a column
+
+
+# Tiles at the edge, and tiles of an image that exists only in its small form.
+
+
+@inlined
+def _gather(x, image, top, left, size, up, shape, patch, at):  # type: ignore[no-untyped-def]
+    """Copy size x size pixels with all their channels; 0 outside the image."""
+    height, width, channels = shape
+    for i in range(top, top + size):
+        row = image + (i // up) * (width // up) * channels
+        for j in range(left, left + size):
+            if 0 <= i < height and 0 <= j < width:
+                pixel = row + j // up * channels
+                for c in range(0, channels, 16):
+                    store(patch, at + c, load(x, pixel + c))
+            else:
+                for c in range(0, channels, 16):
+                    store(patch, at + c, floats(ZERO))
+            at += channels
+
+
+@inlined
+def _scatter(patch, at, y, image, top, left, shape, up):  # type: ignore[no-untyped-def]
+    """Copy back what lies inside of a 4 x 4 patch; of an enlarged image, sums of 2 x 2."""
+    height, width, channels = shape
+    if up == 1:
+        for i in range(top, min(top + 4, height)):
+            for j in range(left, min(left + 4, width)):
+                pixel = load(patch, at + 16 * (4 * (i - top) + j - left))
+                store(y, image + (i * width + j) * channels, pixel)
+    else:
+        for i in range(top, min(top + 4, height), 2):
+            for j in range(left, min(left + 4, width), 2):
+                p = at + 16 * (4 * (i - top) + j - left)
+                pixel = load(patch, p) + load(patch, p + 16)
+                pixel = pixel + (load(patch, p + 64) + load(patch, p + 80))
+                store(y, image + (i // 2 * (width // 2) + j // 2) * channels, pixel)
+
+
+@inlined
+def _data_lines(x, shape, up, lines, v, step, patch):  # type: ignore[no-untyped-def]
+    """Transform the tiles of some lines (a line is a row of tiles) to v : (36, tiles, C)."""
+    height, width, channels = shape
+    high, wide = (height + 3) // 4, (width + 3) // 4
+    to = 0
+    for line in range(lines[0], lines[1]):
+        image = line // high * (height // up) * (width // up) * channels
+        top = line % high * 4 - 1
+        for tile in range(wide):
+            left = 4 * tile - 1
+            inside = top >= 0 and left >= 0 and top + 6 <= height and left + 6 <= width
+            source, at, down = x, image + (top * width + left) * channels, width * channels
+            if not inside or up > 1:
+                _gather(x, image, top, left, 6, up, shape, v, patch)
+                source, at, down = v, patch, 6 * channels
+            for c in range(0, channels, 16):
+                _data_tile(source, at + c, down, channels, v, to + c, step)
+            to += channels
+
+
+@inlined
+def _gradient_lines(dy, shape, lines, d, step, patch, db, sums):  # type: ignore[no-untyped-def]
+    """Transform gradients of some lines to d : (36, tiles, C), add their pixels to db[sums:]."""
+    height, width, channels = shape
+    high, wide = (height + 3) // 4, (width + 3) // 4
+    to = 0
+    for line in range(lines[0], lines[1]):
+        image, top = line // high * height * width * channels, line % high * 4
+        for tile in range(wide):
+            left = 4 * tile
+            source, at, down = dy, image + (top * width + left) * channels, width * channels
+            if top + 4 > height or left + 4 > width:
+                _gather(dy, image, top, left, 4, 1, shape, d, patch)
+                source, at, down = d, patch, 4 * channels
+            for c in range(0, channels, 16):
+                total = _gradient_tile(source, at + c, down, channels, d, to + c, step)
+                store(db, sums + c, load(db, sums + c) + total)
+            to += channels
+
+
+@inlined
+def _output_lines(m, at, step, y, shape, lines, start, stop, bias, pooled, patch):  # type: ignore[no-untyped-def]
+    """Write channels start .. stop of some lines of tiles, from m : (36, tiles, stop − start)."""
+    height, width, channels = shape
+    high, wide = (height + 3) // 4, (width + 3) // 4
+    for line in range(lines[0], lines[1]):
+        image = line // high * (height // pooled) * (width // pooled) * channels
+        top = line % high * 4
+        for tile in range(wide):
+            left = 4 * tile
+            inside = top + 4 <= height and left + 4 <= width and pooled == 1
+            target, to, right = m, patch, 16
+            for c in range(start, stop, 16):
+                if inside:
+                    target, right = y, channels
+                    to = image + (top * width + left) * channels + c
+                down = right * (width if inside else 4)
+                _output_tile(m, at, step, target, to, down, right, load(bias, c))
+                if not inside:
+                    _scatter(m, patch, y, image + c, top, left, shape, pooled)
+                at += 16
+
+
+# The kernels.
+
+
+@kernel
+def transform_filter(w, u, inputs, outputs, turned):  # type: ignore[no-untyped-def]
+    """Set u to U (WG.2), panel by panel: (36, outputs / panel, inputs, panel).
+
+    w : (9, inputs, outputs), flat; turned by half a turn where that is asked for.
+    """
+    taps = inputs * outputs
+    for i in prange(inputs):
+        for start in range(0, outputs, 16):
+            first = start - start % WIDE
+            panel = panel_width(first, outputs)
+            if panel < WIDE:
+                first = start
+            at = i * outputs + start
+            to = first * inputs + i * panel + start - first
+            step = taps
+            if turned:
+                at, step = at + 8 * taps, -taps
+            c0 = _filter(load(w, at), load(w, at + 3 * step), load(w, at + 6 * step))
+            at += step
+            c1 = _filter(load(w, at), load(w, at + 3 * step), load(w, at + 6 * step))
+            at += step
+            c2 = _filter(load(w, at), load(w, at + 3 * step), load(w, at + 6 * step))
+            _write6(u, to, taps, _filter(c0[0], c1[0], c2[0]))
+            _write6(u, to + 6 * taps, taps, _filter(c0[1], c1[1], c2[1]))
+            _write6(u, to + 12 * taps, taps, _filter(c0[2], c1[2], c2[2]))
+            _write6(u, to + 18 * taps, taps, _filter(c0[3], c1[3], c2[3]))
+            _write6(u, to + 24 * taps, taps, _filter(c0[4], c1[4], c2[4]))
+            _write6(u, to + 30 * taps, taps, _filter(c0[5], c1[5], c2[5]))
+
+
+@kernel
+def correlate(x, u, bias, y, scratch, sizes, up, pooled, at_once):  # type: ignore[no-untyped-def]
+    """Set y to the convolution of x, at_once lines of tiles at a time; see (WG.2).
+
+    sizes = (N, H, W, inputs, outputs) with H and W of the large image, where up or pooled is 2.
+    """
+    n, height, width, inputs, outputs = sizes
+    high, wide = (height + 3) // 4, (width + 3) // 4
+    total = n * high
+    for task in prange((total + at_once - 1) // at_once):
+        memory = scratch[get_thread_id()]
+        lines = (task * at_once, min(total, (task + 1) * at_once))
+        tiles = (lines[1] - lines[0]) * wide
+        v_step = tiles * inputs + PAD
+        patch = POINTS * v_step
+        m = patch + POINTS * max(inputs, 16)
+        _data_lines(x, (height, width, inputs), up, lines, memory, v_step, patch)
+        start = 0
+        while start < outputs:
+            panel = panel_width(start, outputs)
+            m_step = tiles * panel + PAD
+            for point in range(POINTS):
+                b = (point * outputs + start) * inputs
+                a, c = point * v_step, m + point * m_step
+                multiply(
+                    memory,
+                    a,
+                    u,
+                    b,
+                    memory,
+                    c,
+                    inputs,
+                    0,
+                    inputs,
+                    1,
+                    panel,
+                    0,
+                    panel,
+                    0,
+                    tiles,
+                    panel,
+                )
+            shape = (height, width, outputs)
+            _output_lines(
+                memory, m, m_step, y, shape, lines, start, start + panel, bias, pooled, patch
+            )
+            start += panel
+
+
+@kernel
+def collect(x, dy, du, db, scratch, sizes, up, at_once):  # type: ignore[no-untyped-def]
+    """Set du : (groups, 36, inputs, outputs) to the shares of dU, db to those of Σ dy; (WG.3).
+
+    Each group is a fixed part of the lines of tiles, whoever works on it.
+    """
+    n, height, width, inputs, outputs = sizes
+    high, wide = (height + 3) // 4, (width + 3) // 4
+    groups, total = db.shape[0], n * high
+    for group in prange(groups):
+        memory, sums, share = scratch[get_thread_id()], db[group], du[group]
+        sums[:] = ZERO
+        first, stop = total * group // groups, total * (group + 1) // groups
+        for line in range(first, stop, at_once):
+            lines = (line, min(stop, line + at_once))
+            tiles = (lines[1] - lines[0]) * wide
+            v_step, d_step = tiles * inputs + PAD, tiles * outputs + PAD
+            d = POINTS * v_step
+            patch = d + POINTS * d_step
+            _data_lines(x, (height, width, inputs), up, lines, memory, v_step, patch)
+            gradients = memory[d:]
+            _gradient_lines(
+                dy, (height, width, outputs), lines, gradients, d_step, patch - d, sums, 0
+            )
+            for point in range(POINTS):
+                a, b, c = point * v_step, d + point * d_step, point * inputs * outputs
+                multiply_turned(
+                    memory, a, memory, b, share, c, inputs, 0, tiles, 1, outputs, 0, outputs,
+                    1 if line > first else 0, inputs, outputs,
+                )  # fmt: skip
+        if first >= stop:
+            share[:] = ZERO
+
+
+@kernel
+def transform_gradient(du, dw, inputs, outputs):  # type: ignore[no-untyped-def]
+    """Set dw to Gᵀ dU G, the groups' shares added in order."""
+    taps = inputs * outputs
+    for i in prange(inputs):
+        for o in range(0, outputs, 16):
+            at = i * outputs + o
+            c0 = _filter_gradient(*_column(du, at, taps))
+            c1 = _filter_gradient(*_column(du, at + taps, taps))
+            c2 = _filter_gradient(*_column(du, at + 2 * taps, taps))
+            c3 = _filter_gradient(*_column(du, at + 3 * taps, taps))
+            c4 = _filter_gradient(*_column(du, at + 4 * taps, taps))
+            c5 = _filter_gradient(*_column(du, at + 5 * taps, taps))
+            _write3(dw, at, taps, _filter_gradient(c0[0], c1[0], c2[0], c3[0], c4[0], c5[0]))
+            at += 3 * taps
+            _write3(dw, at, taps, _filter_gradient(c0[1], c1[1], c2[1], c3[1], c4[1], c5[1]))
+            at += 3 * taps
+            _write3(dw, at, taps, _filter_gradient(c0[2], c1[2], c2[2], c3[2], c4[2], c5[2]))
+
+
+@inlined
+def _write3(x, at, step, row):  # type: ignore[no-untyped-def]
+    store(x, at, row[0])
+    store(x, at + step, row[1])
+    store(x, at + 2 * step, row[2])
+
+
+@inlined
+def _column(du, at, taps):  # type: ignore[no-untyped-def]
+    """Return every sixth point from one on, summed over the groups."""
+    d0, d1, d2, d3, d4, d5 = _read6(du[0], at, 6 * taps)
+    for group in range(1, du.shape[0]):
+        e0, e1, e2, e3, e4, e5 = _read6(du[group], at, 6 * taps)
+        d0, d1, d2, d3, d4, d5 = d0 + e0, d1 + e1, d2 + e2, d3 + e3, d4 + e4, d5 + e5
+    return d0, d1, d2, d3, d4, d5
