@@ -192,6 +192,13 @@ TORCH = {
     "ddim_step": ddim_step,
     "guided_ddpm_step": guided(ddpm_step),
     "guided_ddim_step": guided(ddim_step),
+    "euler_step": lambda x, velocity, dt: torch.add(x, velocity, alpha=dt),
+    "heun_step": lambda x, velocity, velocity_next, dt: torch.add(
+        x, torch.stack([velocity, velocity_next]).mean(0), alpha=dt
+    ),
+    "langevin_step": lambda x, score, noise, step: (
+        torch.add(x, score, alpha=step) + math.sqrt(2 * step) * noise
+    ),
     "affine_coupling": lambda x, shift, log_scale: (
         torch.addcmul(shift, x, log_scale.exp()),
         log_scale.sum(1),

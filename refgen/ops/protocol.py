@@ -249,6 +249,24 @@ class Ops(Protocol):
     ) -> Array:
         """Return x_next."""
 
+    def euler_step_forward(self, x: Array, velocity: Array, *, dt: float) -> tuple[Array, Any]:
+        """Return (x_next, cache)."""
+
+    def heun_step_forward(
+        self, x: Array, velocity: Array, velocity_next: Array, *, dt: float
+    ) -> tuple[Array, Any]:
+        """Return (x_next, cache)."""
+
+    def langevin_step_forward(
+        self, x: Array, score: Array, noise: Array, *, step: float
+    ) -> tuple[Array, Any]:
+        """Return (x_next, cache)."""
+
+    def langevin_step_drawn(
+        self, x: Array, score: Array, stream: Stream, start: int = 0, *, step: float
+    ) -> Array:
+        """Return x_next."""
+
     def adam_ema_step(
         self,
         p: Array,

@@ -17,7 +17,7 @@ STREAM = Noise(5).at("twin").stream
 STARTS = (0, 1, 17, 63, 64, 4095, 2**32 - 3, 4 * 2**32 - 70, 2**40 + 5, 2**62 - 10**6 - 1)
 EPS = np.finfo(np.float32).eps
 
-EXACT = ("noising", "step", "adam")  # pages without transcendental functions and sums
+EXACT = ("noising", "step", "solver", "adam")  # pages without transcendental functions and sums
 PAGES = (*EXACT, "gaussian")  # whose shapes are made of N, S and D
 hot_ops = [op for op in CATALOG if op.page in PAGES and op.forward in numba_cpu.__all__]
 each_hot_op = pytest.mark.parametrize("op", hot_ops, ids=lambda op: op.name)
@@ -139,6 +139,7 @@ DRAWN = {
     "ddim_step_drawn": (ANSWERS[:2], DDIM),
     "guided_ddpm_step_drawn": (ANSWERS, {"guidance": 2.5, **DDPM}),
     "guided_ddim_step_drawn": (ANSWERS, {"guidance": 2.5, **DDIM}),
+    "langevin_step_drawn": (("x", "score"), {"step": 0.1}),
 }
 
 

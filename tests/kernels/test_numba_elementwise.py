@@ -31,6 +31,9 @@ def large():
         ("ddpm_step_forward", 3, DDPM),
         ("ddim_step_forward", 3, DDIM),
         ("guided_ddim_step_forward", 4, GUIDED),
+        ("euler_step_forward", 2, {"dt": -0.3}),
+        ("heun_step_forward", 3, {"dt": 0.3}),
+        ("langevin_step_forward", 3, {"step": 0.1}),
     ],
 )
 def test_results_beyond_the_caches_have_the_bits_of_the_page(large, name, count, static):

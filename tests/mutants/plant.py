@@ -20,6 +20,7 @@ LAWS = {  # page -> the tests of its family, beside those of the catalogue
     "ops/likelihood": "test_ops",
     "ops/noising": "test_ops",
     "ops/coupling": "test_ops test_models",
+    "ops/solver": "test_steps",
     "ops/adversarial": "test_ops",
     "ops/embedding": "test_embedding",
     "ops/conv": "test_conv",

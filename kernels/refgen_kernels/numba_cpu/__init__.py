@@ -13,6 +13,12 @@ from refgen_kernels.numba_cpu.gaussian import (
 )
 from refgen_kernels.numba_cpu.noise import normals
 from refgen_kernels.numba_cpu.noising import noising_drawn, noising_forward
+from refgen_kernels.numba_cpu.solver import (
+    euler_step_forward,
+    heun_step_forward,
+    langevin_step_drawn,
+    langevin_step_forward,
+)
 from refgen_kernels.numba_cpu.step import (
     ddim_step_drawn,
     ddim_step_forward,
@@ -30,10 +36,14 @@ __all__ = [
     "ddim_step_forward",
     "ddpm_step_drawn",
     "ddpm_step_forward",
+    "euler_step_forward",
     "guided_ddim_step_drawn",
     "guided_ddim_step_forward",
     "guided_ddpm_step_drawn",
     "guided_ddpm_step_forward",
+    "heun_step_forward",
+    "langevin_step_drawn",
+    "langevin_step_forward",
     "noising_drawn",
     "noising_forward",
     "normals",

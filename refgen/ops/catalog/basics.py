@@ -16,6 +16,7 @@ ROWS = (
         {"x": "N *S I", "w": "I O", "b": "O"},
         wrt=("x", "w", "b"),
         tangent=True,
+        twin=True,
         flops=product_flops("w"),
     ),
     Op(
@@ -105,6 +106,30 @@ ROWS = (
         same("x noise_hat noise_hat_null noise", "N *S"),
         wrt=("x", "noise_hat", "noise_hat_null", "noise"),
         static={"guidance": 2.5, "alpha_bar": 0.4, "alpha_bar_next": 0.7, "sigma": 0.2},
+        twin=True,
+    ),
+    Op(
+        "euler_step",
+        "solver",
+        same("x velocity", "N *S"),
+        wrt=("x", "velocity"),
+        static={"dt": -0.3},
+        twin=True,
+    ),
+    Op(
+        "heun_step",
+        "solver",
+        same("x velocity velocity_next", "N *S"),
+        wrt=("x", "velocity", "velocity_next"),
+        static={"dt": 0.3},
+        twin=True,
+    ),
+    Op(
+        "langevin_step",
+        "solver",
+        same("x score noise", "N *S"),
+        wrt=("x", "score", "noise"),
+        static={"step": 0.1},
         twin=True,
     ),
     Op(
