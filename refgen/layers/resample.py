@@ -39,13 +39,15 @@ class Halve:
 
 @dataclass(frozen=True)
 class Double:
-    """Every pixel repeated 2 × 2 times, then a convolution, (N, H, W, C) -> (N, 2H, 2W, C).
+    """Every pixel repeated 2 × 2 times, then a convolution, (N, H, W, C) -> (N, 2H, 2W, O).
 
-    Repeating first spreads every pixel evenly; a transposed convolution whose kernel is no
-    multiple of its stride reaches some pixels more often than others.
+    outputs is O, as many as channels for 0. Repeating first spreads every pixel evenly; a
+    transposed convolution whose kernel is no multiple of its stride reaches some pixels more
+    often than others. See refgen.ops.upsample_conv.
     """
 
     channels: int
+    outputs: int = 0
     ops: Ops = field(default=reference, repr=False, compare=False)
 
     def init(self, noise: Noise) -> Params:
@@ -54,16 +56,13 @@ class Double:
 
     def forward(self, params: Any, x: Array) -> tuple[Array, Cache]:
         """Return (y, cache)."""
-        larger, repeat = reference.nearest_upsample_forward(x, factor=2)
-        y, conv = self._conv.forward(params, larger)
-        return y, (repeat, conv)
+        return self.ops.upsample_conv2d_forward(x, params["w"], params["b"], padding=1)
 
     def backward(self, dy: Array, cache: Cache) -> tuple[Array, Grads]:
         """Return (dx, grads)."""
-        repeat, conv = cache
-        dlarger, grads = self._conv.backward(dy, conv)
-        return reference.nearest_upsample_backward(dlarger, repeat), grads
+        dx, dw, db = self.ops.upsample_conv2d_backward(dy, cache)
+        return dx, {"w": dw, "b": db}
 
     @property
     def _conv(self) -> Conv2d:
-        return Conv2d(self.channels, self.channels, ops=self.ops)
+        return Conv2d(self.channels, self.outputs or self.channels, ops=self.ops)

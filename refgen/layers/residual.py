@@ -65,6 +65,7 @@ class ResBlock:
         h, norm1 = layers["norm1"].forward(params["norm1"], x)
         h, conv1 = layers["conv1"].forward(params["conv1"], h)  # (RB.1)
         v, embed = layers["embed"].forward(params["embed"], e)
+        steer = None
         if self.steering == "film":
             a, b = v[:, : self.outputs], v[:, self.outputs :]
             scale, shift = params["norm2"]["gamma"], params["norm2"]["beta"]
@@ -72,16 +73,17 @@ class ResBlock:
                 h, scale, shift, a, b, groups=self.groups
             )  # (RB.3)
         else:
-            h, norm2 = layers["norm2"].forward(params["norm2"], h + v[:, None, None, :])  # (RB.2)
+            h, steer = self.ops.shift_forward(h, v)
+            h, norm2 = layers["norm2"].forward(params["norm2"], h)  # (RB.2)
         h, conv2 = layers["conv2"].forward(params["conv2"], h)
         around, skip = x, None
         if "skip" in layers:
             around, skip = layers["skip"].forward(params["skip"], x)
-        return around + h, (norm1, conv1, embed, norm2, conv2, skip)  # (RB.4)
+        return self.ops.add(around, h), (norm1, conv1, embed, steer, norm2, conv2, skip)  # (RB.4)
 
     def backward(self, dy: Array, cache: Cache) -> tuple[Array, Array, Grads]:
         """Return (dx, de, grads)."""
-        norm1, conv1, embed, norm2, conv2, skip = cache
+        norm1, conv1, embed, steer, norm2, conv2, skip = cache
         layers, grads = self._layers(), dict[str, Any]()
         dh, grads["conv2"] = layers["conv2"].backward(dy, conv2)
         if self.steering == "film":
@@ -90,13 +92,13 @@ class ResBlock:
             dv = np.concatenate([da, db], axis=1)
         else:
             dh, grads["norm2"] = layers["norm2"].backward(dh, norm2)
-            dv = np.sum(dh, axis=(1, 2))  # (RB.5)
+            dh, dv = self.ops.shift_backward(dh, steer)  # (RB.5)
         de, grads["embed"] = layers["embed"].backward(dv, embed)
         dh, grads["conv1"] = layers["conv1"].backward(dh, conv1)
         dx, grads["norm1"] = layers["norm1"].backward(dh, norm1)
         if "skip" in layers:
             dy, grads["skip"] = layers["skip"].backward(dy, skip)
-        return dx + dy, de, grads
+        return self.ops.add(dx, dy), de, grads
 
     def _layers(self) -> dict[str, Any]:
         inputs, outputs, ops = self.inputs, self.outputs, self.ops

@@ -139,8 +139,7 @@ class UNet:
             if what == "remember":
                 memory.append(h)
             elif what == "recall":
-                cache = h.shape[-1]
-                h = np.concatenate([h, memory.pop()], axis=-1)
+                h, cache = self.ops.concat_forward(h, memory.pop())
             else:
                 h, cache = layers[name].forward(params[name], h, *given.get(what, ()))
             caches.append(cache)
@@ -160,9 +159,9 @@ class UNet:
         moves = zip(reversed(self._moves()), reversed(caches), strict=True)
         for (what, name), move_cache in moves:
             if what == "remember":
-                dh = dh + dmemory.pop()  # (UN.7)
+                dh = self.ops.add(dh, dmemory.pop())  # (UN.7)
             elif what == "recall":
-                dh, dskip = dh[..., :move_cache], dh[..., move_cache:]
+                dh, dskip = self.ops.concat_backward(dh, move_cache)
                 dmemory.append(dskip)
             else:
                 dh, *dextra, grads[name] = layers[name].backward(dh, move_cache)

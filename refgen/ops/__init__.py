@@ -121,6 +121,13 @@ from refgen.ops.instance_norm import (
     instance_norm_forward,
     instance_norm_tangent,
 )
+from refgen.ops.join import (
+    add,
+    concat_backward,
+    concat_forward,
+    shift_backward,
+    shift_forward,
+)
 from refgen.ops.likelihood import (
     bernoulli_nll_backward,
     bernoulli_nll_forward,
@@ -206,6 +213,10 @@ from refgen.ops.step import (
     guided_ddpm_step_drawn,
     guided_ddpm_step_forward,
 )
+from refgen.ops.upsample_conv import (
+    upsample_conv2d_backward,
+    upsample_conv2d_forward,
+)
 
 __all__ = [
     "adain_backward",
@@ -214,6 +225,7 @@ __all__ = [
     "adaln_forward",
     "adam_ema_step",
     "adam_step",
+    "add",
     "affine_coupling_backward",
     "affine_coupling_forward",
     "affine_coupling_inverse",
@@ -229,6 +241,8 @@ __all__ = [
     "bernoulli_nll_forward",
     "categorical_nll_backward",
     "categorical_nll_forward",
+    "concat_backward",
+    "concat_forward",
     "conv2d_backward",
     "conv2d_curvature",
     "conv2d_forward",
@@ -338,6 +352,8 @@ __all__ = [
     "running_step",
     "safe_norm_backward",
     "safe_norm_forward",
+    "shift_backward",
+    "shift_forward",
     "sigmoid",
     "sigmoid_backward",
     "sigmoid_curvature",
@@ -370,4 +386,6 @@ __all__ = [
     "tanh_tangent",
     "unpatchify_backward",
     "unpatchify_forward",
+    "upsample_conv2d_backward",
+    "upsample_conv2d_forward",
 ]

@@ -47,6 +47,29 @@ class Ops(Protocol):
     def conv_transpose2d_backward(self, dy: Array, cache: Any) -> tuple[Array, Array, Array]:
         """Return (dx, dw, db)."""
 
+    def upsample_conv2d_forward(
+        self, x: Array, w: Array, b: Array, *, padding: Pair = 0
+    ) -> tuple[Array, Any]:
+        """Return (y, cache)."""
+
+    def upsample_conv2d_backward(self, dy: Array, cache: Any) -> tuple[Array, Array, Array]:
+        """Return (dx, dw, db)."""
+
+    def add(self, x: Array, z: Array) -> Array:
+        """Return y."""
+
+    def shift_forward(self, x: Array, v: Array) -> tuple[Array, Any]:
+        """Return (y, cache)."""
+
+    def shift_backward(self, dy: Array, cache: Any) -> tuple[Array, Array]:
+        """Return (dx, dv)."""
+
+    def concat_forward(self, x: Array, z: Array) -> tuple[Array, Any]:
+        """Return (y, cache)."""
+
+    def concat_backward(self, dy: Array, cache: Any) -> tuple[Array, Array]:
+        """Return (dx, dz)."""
+
     def group_norm_forward(
         self, x: Array, gamma: Array, beta: Array, *, groups: int, eps: float = 1e-5
     ) -> tuple[Array, Any]:

@@ -1,15 +1,33 @@
 """Numba twins for CPUs: explicit vectors, fixed chunks, every core.
 
-Neither the instruction set nor the number of threads changes a bit of any result.
+The number of threads changes no bit of any result. Nor does the instruction set, except where a
+product and its sum are rounded once on CPUs that can: in matrix products and normalizations.
 """
 
 from refgen_kernels.numba_cpu import build
 from refgen_kernels.numba_cpu.adam import adam_ema_step
+from refgen_kernels.numba_cpu.conv import (
+    conv2d_backward,
+    conv2d_forward,
+    conv_transpose2d_backward,
+    conv_transpose2d_forward,
+)
+from refgen_kernels.numba_cpu.dense import (
+    dense_backward,
+    dense_forward,
+)
 from refgen_kernels.numba_cpu.gaussian import (
     reparameterize_forward,
     reparameterize_kl_backward,
     reparameterize_kl_drawn,
     reparameterize_kl_forward,
+)
+from refgen_kernels.numba_cpu.join import (
+    add,
+    concat_backward,
+    concat_forward,
+    shift_backward,
+    shift_forward,
 )
 from refgen_kernels.numba_cpu.noise import normals
 from refgen_kernels.numba_cpu.noising import noising_drawn, noising_forward
@@ -29,13 +47,26 @@ from refgen_kernels.numba_cpu.step import (
     guided_ddpm_step_drawn,
     guided_ddpm_step_forward,
 )
+from refgen_kernels.numba_cpu.upsample_conv import (
+    upsample_conv2d_backward,
+    upsample_conv2d_forward,
+)
 
 __all__ = [
     "adam_ema_step",
+    "add",
+    "concat_backward",
+    "concat_forward",
+    "conv2d_backward",
+    "conv2d_forward",
+    "conv_transpose2d_backward",
+    "conv_transpose2d_forward",
     "ddim_step_drawn",
     "ddim_step_forward",
     "ddpm_step_drawn",
     "ddpm_step_forward",
+    "dense_backward",
+    "dense_forward",
     "euler_step_forward",
     "guided_ddim_step_drawn",
     "guided_ddim_step_forward",
@@ -51,6 +82,10 @@ __all__ = [
     "reparameterize_kl_backward",
     "reparameterize_kl_drawn",
     "reparameterize_kl_forward",
+    "shift_backward",
+    "shift_forward",
+    "upsample_conv2d_backward",
+    "upsample_conv2d_forward",
 ]
 
 

@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 
 import numba
 import numpy as np
@@ -23,6 +24,7 @@ from refgen_kernels.numba_cpu import direct, winograd
 from refgen_kernels.numba_cpu.arrays import empty, flat, single
 from refgen_kernels.numba_cpu.dense import rows_times, rows_times_turned, rows_turned_times
 from refgen_kernels.numba_cpu.matrices import padded, panels, row_sums, turned
+from refgen_kernels.numba_cpu.tile import WIDE
 
 TILES = 64  # of Winograd, transformed together: with their filter they fill the second cache
 GROUPS = 4  # parts of a batch whose filter gradients are summed apart, then together
@@ -76,10 +78,16 @@ def conv_transpose2d_forward(
 ) -> tuple[Array, ConvCache]:
     """CPU twin of refgen.ops.conv_transpose2d_forward; what no kernel is for goes to that page."""
     nothing = np.empty((0, *x.shape[1:]), x.dtype)  # the page forms and checks the geometry
-    sizes = {"padding": padding, "output_padding": output_padding, "groups": groups}
-    _, (_, _, geometry) = page.conv_transpose2d_forward(nothing, w, b, stride=stride, **sizes)
+    call = partial(
+        page.conv_transpose2d_forward,
+        stride=stride,
+        padding=padding,
+        output_padding=output_padding,
+        groups=groups,
+    )
+    geometry = call(nothing, w, b)[1].geometry
     if not (single(x, w, b) and _even(*geometry[1:3], groups) and x.size * w[..., 0].size >= SHORT):
-        return page.conv_transpose2d_forward(x, w, b, stride=stride, **sizes)
+        return call(x, w, b)
     return spread(x, w, geometry, b), ConvCache(x, w, geometry)
 
 
@@ -163,7 +171,8 @@ def filter_gradient(x: Array, dy: Array, geometry: Geometry, up: int = 1) -> tup
 def by_winograd(geometry: Geometry) -> bool:
     """Tell whether Winograd's tiles fit, and are allowed."""
     kernel, stride, padding, _, _ = geometry
-    return (kernel, stride, padding) == ((3, 3), (1, 1), (1, 1)) and not _exact.get()
+    fits = (kernel, stride, padding) == ((3, 3), (1, 1), (1, 1))
+    return fits and not _exact.get()
 
 
 def _filter_points(w: Array, inputs: int, outputs: int, *, turned: bool) -> Array:
@@ -178,7 +187,7 @@ def _tiles(
     n, height, width, inputs, outputs = sizes
     at_once = _lines(width)
     tiles, points = at_once * (-(-width // 4)), winograd.POINTS
-    floats = points * (inputs + (tiles * inputs + 16) + (tiles * winograd.WIDE + 16) + 16)
+    floats = points * (inputs + (tiles * inputs + 16) + (tiles * WIDE + 16) + 16)
     y = empty((n, height // pooled, width // pooled, outputs))
     work = n * height * width * outputs
     scratch = _scratch(floats)
@@ -237,4 +246,5 @@ def _worth(x: Array, w: Array, geometry: Geometry) -> bool:
 
 
 def _pointwise(geometry: Geometry) -> bool:
-    return geometry[:3] == ((1, 1), (1, 1), (0, 0))
+    kernel, stride, padding, _, _ = geometry
+    return (kernel, stride, padding) == ((1, 1), (1, 1), (0, 0))

@@ -16,7 +16,8 @@ is spent on the zeros that (CV.4) puts between the entries of dy.
 """
 
 import numpy as np
-from numba import get_thread_id, prange
+from numba import prange
+from numba.np.ufunc.parallel import get_thread_id
 
 from refgen_kernels.numba_cpu.build import inlined, kernel
 from refgen_kernels.numba_cpu.matrices import panel_width

@@ -71,7 +71,8 @@ def product_turned(x: Array, dy: Array, rows: int, inputs: int, outputs: int) ->
     groups = max(1, min(GROUPS, rows // GROUP))
     shares = empty((groups, inputs * outputs))
     _product_turned(rows * inputs * outputs // 16, x, dy, shares, rows, inputs, outputs)
-    return shares[0] if groups == 1 else np.sum(shares, axis=0)
+    total: Array = shares[0] if groups == 1 else np.sum(shares, axis=0)
+    return total
 
 
 def row_sums(dy: Array, rows: int, outputs: int) -> Array:
@@ -81,6 +82,13 @@ def row_sums(dy: Array, rows: int, outputs: int) -> Array:
     _row_sums(rows * outputs, dy, shares, rows, outputs)
     total: Array = np.sum(shares, axis=0)
     return total
+
+
+def row_sums_of(x: Array, matrices: int, rows: int, columns: int) -> Array:
+    """Return the sum over the rows of each of several matrices: (matrices, columns)."""
+    sums = empty((matrices, columns))
+    _row_sums(x.size, x, sums, matrices * rows, columns)
+    return sums
 
 
 @inlined

@@ -33,7 +33,8 @@ what it would write beyond is dropped. Where `up` is 2, pixel (i, j) of the imag
 """
 
 import numpy as np
-from numba import get_thread_id, prange
+from numba import prange
+from numba.np.ufunc.parallel import get_thread_id
 
 from refgen_kernels.numba_cpu.build import inlined, kernel
 from refgen_kernels.numba_cpu.matrices import panel_width

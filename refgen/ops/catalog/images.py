@@ -1,9 +1,9 @@
-"""Rows of what images pass through: convolutions and changes of resolution."""
+"""Rows of what images pass through: convolutions, joins and changes of resolution."""
 
 import math
 from typing import Any
 
-from refgen.ops.catalog.op import Dims, Op, Shapes, product_flops
+from refgen.ops.catalog.op import Dims, Op, Shapes, product_flops, same
 
 
 def _conv_sizes(dims: Dims) -> Dims:
@@ -11,6 +11,13 @@ def _conv_sizes(dims: Dims) -> Dims:
     p = dims["P"] - 1  # 0 .. 3
     image = {a: max(dims[a], dims[k] - 2 * p, 1) for a, k in (("H", "U"), ("W", "V"))}
     return {**dims, **image, "C": dims["I"] * dims["G"], "O": dims["O"] * dims["G"]}
+
+
+def _upsampled_sizes(dims: Dims) -> Dims:
+    """Make images at least as large as the filter, once they are twice as large."""
+    p = dims["P"] - 1
+    image = {a: max(dims[a], -(-(dims[k] - 2 * p) // 2), 1) for a, k in (("H", "U"), ("W", "V"))}
+    return {**dims, **image}
 
 
 def _conv_keywords(dims: Dims) -> dict[str, Any]:
@@ -56,6 +63,7 @@ ROWS = (
         constrain=_conv_sizes,
         static=_conv_keywords,
         tangent=True,
+        twin=True,
         flops=product_flops("w"),
     ),
     Op(
@@ -67,7 +75,34 @@ ROWS = (
         constrain=lambda dims: {**_transposed_sizes(dims), "O": dims["I"] * dims["G"]},
         static=_transposed_keywords,
         tangent=True,
+        twin=True,
         flops=_transposed_flops,
+    ),
+    Op(
+        "upsample_conv2d",
+        "upsample_conv",
+        {"x": "N H W C", "w": "U V C O", "b": "O"},
+        wrt=("x", "w", "b"),
+        extra="P",
+        constrain=_upsampled_sizes,
+        static=lambda dims: {"padding": dims["P"] - 1},
+        twin=True,
+        flops=product_flops("w"),
+    ),
+    Op("add", "join", same("x z", "N *S C"), twin=True),
+    Op(
+        "shift",
+        "join",
+        {"x": "N *S C", "v": "N C"},
+        wrt=("x", "v"),
+        twin=True,
+    ),
+    Op(
+        "concat",
+        "join",
+        {"x": "N *S C", "z": "N *S E"},
+        wrt=("x", "z"),
+        twin=True,
     ),
     Op(
         "nearest_upsample",
