@@ -8,6 +8,7 @@
 multiple of 16 are filled up with zeros. Groups and unequal strides go to the page.
 """
 
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -242,7 +243,8 @@ def _worth(x: Array, w: Array, geometry: Geometry) -> bool:
     """Tell whether the windows fit, and there is enough to do."""
     (height, width), padding = geometry.image, geometry.padding[0]
     fits = height + 2 * padding >= w.shape[0] and width + 2 * padding >= w.shape[1]
-    return fits and x.size * w.shape[0] * w.shape[1] * w.shape[3] >= SHORT * geometry.stride[0] ** 2
+    products = x.size * math.prod(w.shape[:2]) * w.shape[3] // geometry.stride[0] ** 2
+    return bool(fits and products >= SHORT)
 
 
 def _pointwise(geometry: Geometry) -> bool:

@@ -15,6 +15,7 @@ In (DC.3) the results of one row of dy lie s·C apart, which a tile can do as we
 is spent on the zeros that (CV.4) puts between the entries of dy.
 """
 
+# mypy: allow-untyped-calls
 import numpy as np
 from numba import prange
 from numba.np.ufunc.parallel import get_thread_id

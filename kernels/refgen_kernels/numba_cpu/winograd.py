@@ -32,6 +32,7 @@ what it would write beyond is dropped. Where `up` is 2, pixel (i, j) of the imag
 (i/2, j/2) of x, so that an image to be enlarged never exists in its large form.
 """
 
+# mypy: allow-untyped-calls
 import numpy as np
 from numba import prange
 from numba.np.ufunc.parallel import get_thread_id
