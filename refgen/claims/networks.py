@@ -15,6 +15,7 @@ from refgen.claims.residual import gap, largest
 from refgen.layers import SelfAttention
 from refgen.models.summary import rows
 from refgen.noise import Noise
+from refgen.ops.attention import attention_weights
 from refgen.typing import Array
 
 FAMILY = "architecture"
@@ -59,7 +60,7 @@ def _dq(q: Array, k: Array, v: Array, dy: Array) -> Array:
 def _wrong_dq(kind: str) -> Form:
     def form(q: Array, k: Array, v: Array, dy: Array) -> Array:
         _, cache = ops.attention_forward(q, k, v, heads=1)
-        a = cache.weights[:, 0]
+        a = attention_weights(cache)[:, 0]
         da = dy @ np.swapaxes(v, 1, 2)
         subtracted = {
             "nothing": 0.0,

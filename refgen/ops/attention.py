@@ -17,6 +17,11 @@ Features are cut into h heads that attend on their own; of one head:
 Self-attention takes q, k and v from one sequence, cross-attention k and v from another. Where
 features are independent with variance 1, q·k has variance D; the root keeps S of size 1.
 
+A has L × M numbers where q, k and v have (L + M) D: it costs more to keep than to make again. So
+forward keeps one number a row, the logarithm of the sum that the row was divided by:
+
+    c = log Σ_j e^{S_j},   A = e^{S − c}                                          (AT.8)
+
 Adjoint. A row of A sums to 1, so only differences of dA along the row matter: subtract their
 mean, weighted by A.
 
@@ -45,12 +50,13 @@ class SoftmaxCache(NamedTuple):
 
 
 class AttentionCache(NamedTuple):
-    """What backward needs, by heads."""
+    """What backward needs."""
 
-    q: Array  # (N, h, L, D)
-    k: Array  # (N, h, M, D)
-    v: Array  # (N, h, M, E)
-    weights: Array  # A, (N, h, L, M)
+    q: Array  # (N, L, h D)
+    k: Array  # (N, M, h D)
+    v: Array  # (N, M, h E)
+    mask: Array | None  # (L, M)
+    total: Array  # c, (N, h, L)
 
 
 def softmax_forward(x: Array) -> tuple[Array, SoftmaxCache]:
@@ -90,24 +96,35 @@ def attention_forward(
     fit, and for a mask that forbids a query every key.
     """
     _check(q, k, v, mask, heads)
-    queries, keys, values = _by_head(q, heads), _by_head(k, heads), _by_head(v, heads)
-    scores = queries @ np.swapaxes(keys, -1, -2) / math.sqrt(keys.shape[-1])  # (AT.2)
-    if mask is not None:
-        scores = np.where(mask, scores, -np.inf)
-    weights, _ = softmax_forward(scores)
-    y = _side_by_side(weights @ values)  # (AT.3)
-    return y, AttentionCache(queries, keys, values, weights)
+    scores = _scores(q, k, mask, heads)
+    top = np.max(scores, axis=-1, keepdims=True)
+    weights = np.exp(scores - top)
+    sums = np.sum(weights, axis=-1, keepdims=True)
+    y = _side_by_side(weights / sums @ _by_head(v, heads))  # (AT.3)
+    return y, AttentionCache(q, k, v, mask, (top + np.log(sums))[..., 0])  # (AT.8)
+
+
+def attention_weights(cache: AttentionCache) -> Array:
+    """Return A, (N, h, L, M)."""
+    q, k, _, mask, total = cache
+    return np.exp(_scores(q, k, mask, total.shape[1]) - total[..., None])  # (AT.8)
 
 
 def attention_backward(dy: Array, cache: AttentionCache) -> tuple[Array, Array, Array]:
     """Return (dq, dk, dv). What the mask forbids has weight 0, and so no gradient."""
-    q, k, v, weights = cache
-    dheads = _by_head(dy, q.shape[1])
+    heads, weights = cache.total.shape[1], attention_weights(cache)
+    q, k, v, dheads = (_by_head(a, heads) for a in (cache.q, cache.k, cache.v, dy))
     dv = np.swapaxes(weights, -1, -2) @ dheads
     dweights = dheads @ np.swapaxes(v, -1, -2)
     dscores = softmax_backward(dweights, SoftmaxCache(weights)) / math.sqrt(k.shape[-1])  # (AT.5)
     dq, dk = dscores @ k, np.swapaxes(dscores, -1, -2) @ q  # (AT.6)
     return _side_by_side(dq), _side_by_side(dk), _side_by_side(dv)
+
+
+def _scores(q: Array, k: Array, mask: Array | None, heads: int) -> Array:
+    queries, keys = _by_head(q, heads), _by_head(k, heads)
+    scores = queries @ np.swapaxes(keys, -1, -2) / math.sqrt(keys.shape[-1])  # (AT.2)
+    return scores if mask is None else np.where(mask, scores, -np.inf)
 
 
 def _centred(g: Array, y: Array) -> Array:

@@ -6,6 +6,10 @@ product and its sum are rounded once on CPUs that can: in matrix products and no
 
 from refgen_kernels.numba_cpu import build
 from refgen_kernels.numba_cpu.adam import adam_ema_step
+from refgen_kernels.numba_cpu.attention import (
+    attention_backward,
+    attention_forward,
+)
 from refgen_kernels.numba_cpu.conv import (
     conv2d_backward,
     conv2d_forward,
@@ -55,6 +59,8 @@ from refgen_kernels.numba_cpu.upsample_conv import (
 __all__ = [
     "adam_ema_step",
     "add",
+    "attention_backward",
+    "attention_forward",
     "concat_backward",
     "concat_forward",
     "conv2d_backward",

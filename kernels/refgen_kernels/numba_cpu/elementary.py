@@ -33,6 +33,7 @@ from refgen_kernels.numba_cpu.simd import (
     fused,
     reciprocal,
     shift_signed,
+    where_above,
 )
 
 U, F = np.uint32, np.float32
@@ -68,9 +69,8 @@ def _two_to(k):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def sigmoid(x):  # type: ignore[no-untyped-def]
-    """Return σ(x), to about two units in the last place."""
-    x = floats(ZERO) - clamp(x, -MOST, MOST)
+def _power(x):  # type: ignore[no-untyped-def]
+    """Return eˣ of −87 .. 87."""
     rounded = fused(x, floats(PER_LN2), floats(ROUND))
     k = rounded - ROUND
     r = fused(k, floats(-LN2_LOW), fused(k, floats(-LN2_HIGH), x))
@@ -79,8 +79,19 @@ def sigmoid(x):  # type: ignore[no-untyped-def]
     q = fused(q, r, floats(Q[3]))
     q = fused(q, r, floats(Q[4]))
     fraction = fused(r * r, q, r) + ONE
-    power = float_of_bits(bits_of(fraction) + ((bits_of(rounded) - ROUND_BITS) << MANTISSA))
-    return reciprocal(power + ONE)  # (EX.2)
+    return float_of_bits(bits_of(fraction) + ((bits_of(rounded) - ROUND_BITS) << MANTISSA))
+
+
+@inlined
+def sigmoid(x):  # type: ignore[no-untyped-def]
+    """Return σ(x), to about two units in the last place."""
+    return reciprocal(_power(floats(ZERO) - clamp(x, -MOST, MOST)) + ONE)  # (EX.2)
+
+
+@inlined
+def decay(x):  # type: ignore[no-untyped-def]
+    """Return eˣ of x ≤ 0: 0 where it would be less than 10⁻³⁷."""
+    return where_above(x, -MOST, _power(clamp(x, -MOST, ZERO)))
 
 
 @inlined

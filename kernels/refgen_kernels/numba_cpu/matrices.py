@@ -19,7 +19,7 @@ from numba import prange
 from refgen.typing import Array
 from refgen_kernels.numba_cpu.arrays import empty
 from refgen_kernels.numba_cpu.build import inlined, kernel
-from refgen_kernels.numba_cpu.simd import floats, load, store
+from refgen_kernels.numba_cpu.simd import floats, load, store, turn
 from refgen_kernels.numba_cpu.tile import WIDE, multiply, multiply_turned
 
 F = np.float32
@@ -116,9 +116,7 @@ def _turn(w, t, matrices, rows, columns):  # type: ignore[no-untyped-def]
     for task in prange(matrices * (rows // 16)):
         first, i = task // (rows // 16) * rows * columns, task % (rows // 16) * 16
         for j in range(0, columns, 16):
-            for a in range(16):
-                for b in range(16):
-                    t[first + (j + a) * rows + i + b] = w[first + (i + b) * columns + j + a]
+            turn(w, first + i * columns + j, columns, t, first + j * rows + i, rows)
 
 
 @kernel

@@ -243,6 +243,17 @@ def where(context: Any, w: Any, x: Any, y: Any) -> Any:
 
 
 @vector_function
+def where_above(context: Any, x: Any, low: Any, y: Any) -> Any:
+    """Return y in the lanes where x > low, 0 elsewhere."""
+
+    def emit(build: Any, x: Any, low: Any, y: Any) -> Any:
+        above = build.fcmp_ordered(">", x, _splat(build, low))
+        return build.select(above, y, ir.Constant(FLOATS, None))
+
+    return F16(F16, types.float32, F16), _emit(emit)
+
+
+@vector_function
 def clamp(context: Any, x: Any, low: Any, high: Any) -> Any:
     """Return x within [low, high]; a NaN stays one."""
 
@@ -369,3 +380,32 @@ def store_part(context: Any, array: Any, index: Any, x: Any, start: Any, stop: A
         return context.get_dummy_value()
 
     return types.void(array, types.int64, F16, types.int64, types.int64), emit
+
+
+@vector_function
+def turn(context: Any, x: Any, at: Any, row: Any, y: Any, to: Any, column: Any) -> Any:
+    """Write the transpose of 16 x 16 floats: y[to + j column + i] = x[at + i row + j].
+
+    Four rounds: blocks of 8 x 8 off the diagonal change places, then of 4 x 4, 2 x 2 and 1.
+    """
+
+    def emit(context: Any, build: Any, signature: Any, args: Any) -> Any:
+        x, at, row, y, to, column = args
+
+        def place(which: int, array: Any, start: Any, step: Any, i: int) -> Any:
+            index = build.add(start, build.mul(step, ir.Constant(step.type, i)))
+            return _at(context, build, signature.args[which], array, index)
+
+        rows = [build.load(place(0, x, at, row, i), align=4) for i in COUNT]
+        for half in (8, 4, 2, 1):
+            first = [j if not j & half else j - half + WIDTH for j in COUNT]
+            second = [j + half if not j & half else j + WIDTH for j in COUNT]
+            for i in (i for i in COUNT if not i & half):
+                a, b = rows[i], rows[i + half]
+                rows[i] = _shuffle(build, a, b, first)
+                rows[i + half] = _shuffle(build, a, b, second)
+        for j in COUNT:
+            build.store(rows[j], place(3, y, to, column, j), align=4)
+        return context.get_dummy_value()
+
+    return types.void(x, types.int64, types.int64, y, types.int64, types.int64), emit

@@ -49,6 +49,7 @@ ROWS = (
         constrain=_by_heads,
         static=lambda dims: {"heads": dims["H"]},
         draw={"mask": _some_allowed},
+        twin=True,
         flops=_attention_flops,
     ),
     Op(
