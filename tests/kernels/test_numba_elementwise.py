@@ -58,3 +58,24 @@ def test_a_coefficient_of_zero_draws_nothing(monkeypatch):
         out = getattr(numba_cpu, name)(*arrays, STREAM, **{**static, "sigma": 0.0})
         page = getattr(ops, name)(*arrays, STREAM, **{**static, "sigma": 0.0})
         np.testing.assert_array_equal(out, page)
+
+
+@pytest.mark.parametrize("samples", [1, 16, 5])
+def test_noising_beyond_the_caches_has_the_bits_of_the_page(samples):
+    """Samples of whole vectors, whose lines begin where lines of the cache do, and others."""
+    per_sample = BEYOND // samples // 16 * 16 + (3 if samples == 5 else 0)
+    data, noise = Noise(2).normal((2, samples, per_sample), dtype=np.float32)
+    a, b = Noise(3).normal((2, samples), dtype=np.float32)
+    page = ops.noising_forward(data, noise, a, b)[0]
+    assert same_bits(numba_cpu.noising_forward(data, noise, a, b)[0], page)
+    drawn = numba_cpu.noising_drawn(data, a, b, STREAM, 9)
+    for twin, page in zip(drawn, ops.noising_drawn(data, a, b, STREAM, 9), strict=True):
+        assert same_bits(twin, page)
+
+
+def test_adam_beyond_the_caches_has_the_bits_of_the_page():
+    p, g, m, average = Noise(4).normal((4, 700_003), dtype=np.float32)
+    assert writing.outgrows(p.size, 9)
+    arrays, static = (p, g, m, p * p, average), {"step": 3, "lr": 0.01, "decay": 0.9}
+    twin, page = (t.adam_ema_step(*arrays, **static) for t in (numba_cpu, ops))
+    assert all(same_bits(x, y) for x, y in zip(twin, page, strict=True))

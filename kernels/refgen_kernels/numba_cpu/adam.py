@@ -1,4 +1,7 @@
-"""Adam and the average of its parameters, one pass over memory. Mirrors the page, bit for bit."""
+"""Adam and the average of its parameters, one pass over memory. Mirrors the page, bit for bit.
+
+Five arrays are read and four written, and of large ones nothing else moves: see `writing`.
+"""
 
 import math
 
@@ -9,7 +12,8 @@ from refgen.ops import adam as page
 from refgen.typing import Array
 from refgen_kernels.numba_cpu.arrays import empty, flat, suits
 from refgen_kernels.numba_cpu.build import chunk_of, chunks, kernel
-from refgen_kernels.numba_cpu.simd import load, square_root, store
+from refgen_kernels.numba_cpu.simd import load, square_root
+from refgen_kernels.numba_cpu.writing import outgrows, put
 
 F = np.float32
 
@@ -51,12 +55,12 @@ def adam_ema_step(
     before = flat(p), flat(g), flat(m), flat(v), flat(average)
     p, m, v, average = (empty(p.shape) for _ in range(4))
     after = flat(p), flat(m), flat(v), flat(average)
-    _step(p.size, before, after, keep, scale, unbias, F(eps))
+    _step(p.size, before, after, keep, scale, unbias, F(eps), outgrows(p.size, 9))
     return p, m, v, average
 
 
 @kernel
-def _step(before, after, keep, scale, unbias, eps):  # type: ignore[no-untyped-def]
+def _step(before, after, keep, scale, unbias, eps, past):  # type: ignore[no-untyped-def]
     p, g, m, v, average = before
     new_p, new_m, new_v, new_average = after
     b1, c1, b2, c2, decay, rest = keep
@@ -68,10 +72,10 @@ def _step(before, after, keep, scale, unbias, eps):  # type: ignore[no-untyped-d
             mj = load(m, j) * b1 + gj * c1
             vj = load(v, j) * b2 + gj * gj * c2  # (AD.1)
             pj = load(p, j) - mj * scale / (square_root(vj) * unbias + eps)  # (AD.3)
-            store(new_m, j, mj)
-            store(new_v, j, vj)
-            store(new_p, j, pj)
-            store(new_average, j, load(average, j) * decay + pj * rest)  # (AD.4)
+            put(new_m, j, mj, past)
+            put(new_v, j, vj, past)
+            put(new_p, j, pj, past)
+            put(new_average, j, load(average, j) * decay + pj * rest, past)  # (AD.4)
         for j in range(whole, hi):
             mk = b1 * m[j] + c1 * g[j]
             vk = b2 * v[j] + c2 * (g[j] * g[j])

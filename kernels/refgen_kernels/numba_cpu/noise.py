@@ -5,21 +5,15 @@ element 64 b + 16 w + l of the stream (N.2). Blocks stand where the stream puts 
 element a draw starts at, so only the first and the last of a draw may be cut.
 """
 
-# mypy: allow-untyped-calls
-from typing import Any
-
 import numpy as np
-from llvmlite import ir
-from numba import prange, types
-from numba.core import cgutils
+from numba import prange
 
 from refgen import noise as page
 from refgen.noise import Stream
 from refgen.typing import Array
 from refgen_kernels.numba_cpu.arrays import empty
-from refgen_kernels.numba_cpu.build import CHUNK, chunk_of, chunks, inlined, kernel
+from refgen_kernels.numba_cpu.build import chunk_of, chunks, inlined, kernel
 from refgen_kernels.numba_cpu.simd import (
-    FLOAT,
     bits_of,
     double_words,
     even_numbers,
@@ -32,7 +26,6 @@ from refgen_kernels.numba_cpu.simd import (
     square_root,
     store,
     store_part,
-    vector_function,
     where,
 )
 
@@ -90,29 +83,6 @@ def draw(z, lo, hi, stream, start):  # type: ignore[no-untyped-def]
             words = _words(16 * block, stream)
             _store_part(z, at, _normal_pairs(words, _radii(words)), lo, hi)
             block += 1
-
-
-@vector_function
-def scratch(context: Any) -> Any:
-    """Return an array of CHUNK floats on the stack: where a chunk of noise waits to be used."""
-    array = types.Array(types.float32, 1, "C")
-
-    def emit(context: Any, build: Any, signature: Any, args: Any) -> Any:
-        room = cgutils.alloca_once(build, ir.ArrayType(FLOAT, CHUNK))
-        room.align = 64
-        made = context.make_array(array)(context, build)
-        word = context.get_constant
-        context.populate_array(
-            made,
-            data=build.bitcast(room, FLOAT.as_pointer()),
-            shape=[word(types.intp, CHUNK)],
-            strides=[word(types.intp, 4)],
-            itemsize=word(types.intp, 4),
-            meminfo=None,
-        )
-        return made._getvalue()
-
-    return array(), emit
 
 
 @inlined
