@@ -131,23 +131,23 @@ def group_norm_forward(
     """
     check_groups("group_norm", x.shape[-1], groups)
     check_affine("group_norm", x, gamma=gamma, beta=beta)
-    scale, shift = _by_group(gamma, groups), _by_group(beta, groups)
-    y, cache = normalize(_grouped(x, groups), scale, shift, (1, 3), eps)
+    scale, shift = by_group(gamma, groups), by_group(beta, groups)
+    y, cache = normalize(grouped(x, groups), scale, shift, (1, 3), eps)
     return np.reshape(y, x.shape), cache
 
 
 def group_norm_backward(dy: Array, cache: NormCache) -> tuple[Array, Array, Array]:
     """Return (dx, dgamma, dbeta)."""
     groups = cache.gamma.shape[0]
-    dx, dgamma, dbeta = normalize_backward(_grouped(dy, groups), cache)
+    dx, dgamma, dbeta = normalize_backward(grouped(dy, groups), cache)
     return np.reshape(dx, dy.shape), np.reshape(dgamma, (-1,)), np.reshape(dbeta, (-1,))
 
 
 def group_norm_tangent(x_dot: Array, gamma_dot: Array, beta_dot: Array, cache: NormCache) -> Array:
     """Return y_dot."""
     groups = cache.gamma.shape[0]
-    scale_dot, shift_dot = _by_group(gamma_dot, groups), _by_group(beta_dot, groups)
-    y_dot = normalize_tangent(_grouped(x_dot, groups), scale_dot, shift_dot, cache)
+    scale_dot, shift_dot = by_group(gamma_dot, groups), by_group(beta_dot, groups)
+    y_dot = normalize_tangent(grouped(x_dot, groups), scale_dot, shift_dot, cache)
     return np.reshape(y_dot, x_dot.shape)
 
 
@@ -157,10 +157,10 @@ def group_norm_curvature(
     """Return the gradients of ⟨dy_dot, y_dot⟩ in (x, gamma, beta); beta has none."""
     groups = cache.gamma.shape[0]
     dx, dgamma, dbeta = normalize_curvature(
-        _grouped(dy_dot, groups),
-        _grouped(x_dot, groups),
-        _by_group(gamma_dot, groups),
-        _by_group(beta_dot, groups),
+        grouped(dy_dot, groups),
+        grouped(x_dot, groups),
+        by_group(gamma_dot, groups),
+        by_group(beta_dot, groups),
         cache,
     )
     return np.reshape(dx, x_dot.shape), np.reshape(dgamma, (-1,)), np.reshape(dbeta, (-1,))
@@ -211,12 +211,12 @@ def check_groups(name: str, channels: int, groups: int) -> None:
         )
 
 
-def _grouped(a: Array, groups: int) -> Array:
+def grouped(a: Array, groups: int) -> Array:
     """Return (N, *S, C) as (N, S, G, C/G)."""
     return np.reshape(a, (a.shape[0], -1, groups, a.shape[-1] // groups))
 
 
-def _by_group(a: Array, groups: int) -> Array:
+def by_group(a: Array, groups: int) -> Array:
     """Return (C,) as (G, C/G)."""
     return np.reshape(a, (groups, a.shape[0] // groups))
 
