@@ -183,6 +183,9 @@ TORCH = {
     "bernoulli_nll": lambda x, logits: F.binary_cross_entropy_with_logits(
         logits, x, reduction="none"
     ).sum(1),
+    "squared_error": lambda x, target: (
+        F.mse_loss(x, target, reduction="none").reshape(len(x), -1).sum(1)
+    ),
     "categorical_nll": lambda labels, logits: F.cross_entropy(logits, labels, reduction="none"),
     "sinusoidal_embedding": clock,
     "noising": lambda data, noise, a, b: (

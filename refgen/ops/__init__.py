@@ -135,6 +135,8 @@ from refgen.ops.likelihood import (
     categorical_nll_forward,
     gaussian_nll_backward,
     gaussian_nll_forward,
+    squared_error_backward,
+    squared_error_forward,
 )
 from refgen.ops.modulation import (
     adaln_backward,
@@ -378,6 +380,8 @@ __all__ = [
     "space_to_depth_forward",
     "spectral_norm_backward",
     "spectral_norm_forward",
+    "squared_error_backward",
+    "squared_error_forward",
     "straight_through_round_backward",
     "straight_through_round_forward",
     "tanh_backward",

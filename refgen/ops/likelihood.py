@@ -2,6 +2,7 @@ r"""Negative log-likelihoods of a decoder: what "reconstruction" means, constant
 
 Shapes     N batch, D data, K classes.   x, mean, logits : (N, D)    logvar : (D,)
            labels : (N,) int    class logits : (N, K)    nll, dnll : (N,), in nats
+           S any axes.   squared error: x, target and gradients : (N, *S)    loss, dloss : (N,)
 Sources    kingma2014-vae  appendix C (Gaussian and Bernoulli);  bishop2006-prml  section 4.3
 
 Gaussian, one variance per dimension, shared by the batch; r = x − mean, v = exp(logvar):
@@ -25,6 +26,12 @@ in common that the gradient in a logit is (probability − observation).
     dx = dnll r / v,   dmean = −dx,   dlogvar = Σ_n dnll ½ (1 − r²/v)     (L.4)
     da = dnll (σ(a) − x),   dx = −dnll a                                  (L.5)
     da = dnll (softmax(a) − onehot(label))                                (L.6)
+
+Squared error, the Gaussian's −log p at logvar = −log 2 but for its constant; a target may be
+learnt as well, so it has a gradient too:
+
+    loss = Σ_s (x − target)²                                      (L.7)
+    dx = 2 dloss (x − target),   dtarget = −dx                    (L.8)
 """
 
 import math
@@ -110,3 +117,29 @@ def categorical_nll_backward(dnll: Array, cache: CategoricalNLLCache) -> Array:
     onehot = np.arange(probabilities.shape[1], like=labels) == labels[:, None]
     dlogits: Array = dnll[:, None] * (probabilities - onehot)  # (L.6)
     return dlogits
+
+
+class SquaredErrorCache(NamedTuple):
+    """What backward needs."""
+
+    x: Array  # (N, *S)
+    target: Array  # (N, *S)
+
+
+def squared_error_forward(x: Array, target: Array) -> tuple[Array, SquaredErrorCache]:
+    """Return |x − target|² of each sample: a sum over its entries, no mean.
+
+    >>> loss, _ = squared_error_forward(np.array([[3.0, 1.0]]), np.array([[0.0, 5.0]]))
+    >>> float(loss[0])  # 3² + 4²
+    25.0
+    """
+    residual = x - target
+    loss = np.sum(residual * residual, axis=tuple(range(1, x.ndim)))  # (L.7)
+    return loss, SquaredErrorCache(x, target)
+
+
+def squared_error_backward(dloss: Array, cache: SquaredErrorCache) -> tuple[Array, Array]:
+    """Return (dx, dtarget)."""
+    x, target = cache
+    dx = np.reshape(2 * dloss, (-1,) + (1,) * (x.ndim - 1)) * (x - target)
+    return dx, -dx  # (L.8)

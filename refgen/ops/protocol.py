@@ -151,6 +151,18 @@ class Ops(Protocol):
     ) -> tuple[Array, Array, Any]:
         """Return (z, kl, cache)."""
 
+    def bernoulli_nll_forward(self, x: Array, logits: Array) -> tuple[Array, Any]:
+        """Return (nll, cache)."""
+
+    def bernoulli_nll_backward(self, dnll: Array, cache: Any) -> tuple[Array, Array]:
+        """Return (dx, dlogits)."""
+
+    def squared_error_forward(self, x: Array, target: Array) -> tuple[Array, Any]:
+        """Return (loss, cache)."""
+
+    def squared_error_backward(self, dloss: Array, cache: Any) -> tuple[Array, Array]:
+        """Return (dx, dtarget)."""
+
     def affine_coupling_forward(
         self, x: Array, shift: Array, log_scale: Array
     ) -> tuple[Array, Array, Any]:

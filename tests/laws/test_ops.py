@@ -103,6 +103,26 @@ def test_the_gaussian_likelihood_is_scipys():
     np.testing.assert_allclose(ops.gaussian_nll_forward(x, mean, logvar)[0], exact, rtol=1e-13)
 
 
+def test_a_squared_error_is_a_squared_length_and_its_gradient_two_residuals():
+    """3-4-5 in two axes; with one gradient for each sample, and of both arguments."""
+    x, target = np.zeros((2, 2, 2)), np.zeros((2, 2, 2))
+    x[0, 0, 0], x[0, 1, 1], target[1, 0, 1] = 3.0, 4.0, 2.0
+    loss, cache = ops.squared_error_forward(x, target)
+    assert loss.tolist() == [25.0, 4.0]
+    dx, dtarget = ops.squared_error_backward(np.array([0.5, 10.0]), cache)
+    assert dx[0].tolist() == [[3.0, 0.0], [0.0, 4.0]]
+    assert dx[1].tolist() == [[0.0, -40.0], [0.0, 0.0]]
+    assert np.array_equal(dtarget, -dx)
+
+
+def test_a_squared_error_is_a_gaussian_likelihood_but_for_its_constant():
+    x, mean = np.random.default_rng(0).normal(size=(2, 5, 3))
+    logvar = np.full(3, -np.log(2))
+    constant = 3 * 0.5 * (np.log(2 * np.pi) - np.log(2))
+    nll, _ = ops.gaussian_nll_forward(x, mean, logvar)
+    np.testing.assert_allclose(ops.squared_error_forward(x, mean)[0], nll - constant, rtol=1e-13)
+
+
 def test_class_logits_have_no_zero_point_and_never_overflow():
     labels, logits = np.array([0, 2]), np.array([[1.0, 2.0, 3.0], [0.0, -1.0, 5.0]])
     nll = ops.categorical_nll_forward(labels, logits)[0]

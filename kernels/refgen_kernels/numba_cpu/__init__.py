@@ -16,6 +16,11 @@ from refgen_kernels.numba_cpu.conv import (
     conv_transpose2d_backward,
     conv_transpose2d_forward,
 )
+from refgen_kernels.numba_cpu.coupling import (
+    affine_coupling_backward,
+    affine_coupling_forward,
+    affine_coupling_inverse,
+)
 from refgen_kernels.numba_cpu.dense import (
     dense_backward,
     dense_forward,
@@ -32,6 +37,12 @@ from refgen_kernels.numba_cpu.join import (
     concat_forward,
     shift_backward,
     shift_forward,
+)
+from refgen_kernels.numba_cpu.likelihood import (
+    bernoulli_nll_backward,
+    bernoulli_nll_forward,
+    squared_error_backward,
+    squared_error_forward,
 )
 from refgen_kernels.numba_cpu.noise import normals
 from refgen_kernels.numba_cpu.noising import noising_drawn, noising_forward
@@ -59,8 +70,13 @@ from refgen_kernels.numba_cpu.upsample_conv import (
 __all__ = [
     "adam_ema_step",
     "add",
+    "affine_coupling_backward",
+    "affine_coupling_forward",
+    "affine_coupling_inverse",
     "attention_backward",
     "attention_forward",
+    "bernoulli_nll_backward",
+    "bernoulli_nll_forward",
     "concat_backward",
     "concat_forward",
     "conv2d_backward",
@@ -90,6 +106,8 @@ __all__ = [
     "reparameterize_kl_forward",
     "shift_backward",
     "shift_forward",
+    "squared_error_backward",
+    "squared_error_forward",
     "upsample_conv2d_backward",
     "upsample_conv2d_forward",
 ]

@@ -61,7 +61,9 @@ ROWS = (
         same("x logits", "N D"),
         wrt=("x", "logits"),
         draw={"x": lambda rng, shape, dims: rng.uniform(size=shape)},
+        twin=True,
     ),
+    Op("squared_error", "likelihood", same("x target", "N *S"), wrt=("x", "target"), twin=True),
     Op(
         "categorical_nll",
         "likelihood",
@@ -137,6 +139,7 @@ ROWS = (
         "coupling",
         same("x shift log_scale", "N D"),
         wrt=("x", "shift", "log_scale"),
+        twin=True,
     ),
     Op("discriminator_loss", "adversarial", same("real fake", "N"), wrt=("real", "fake")),
     Op("minimax_loss", "adversarial", {"fake": "N"}, wrt=("fake",)),
