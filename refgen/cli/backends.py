@@ -51,10 +51,11 @@ def choose(name: str) -> tuple["Ops", str]:
             "move them there yet; use --backend numba, and `python -m benchmarks` for its kernels",
             terms.MISSING,
         )
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # or idle threads starve NumPy's BLAS
     twin = importlib.import_module(f"refgen_kernels.{BACKENDS[wanted]}")
+    if not twin.hold_blas():  # then idle threads must not spin: they would starve NumPy's BLAS
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     table = overlay(twin)
     run_by = which(table).values()
     twins = sum(module.startswith("refgen_kernels.") for module in run_by)
-    first = "" if twin.warm() else " (first use compiles each kernel, a second or two)"
+    first = "" if twin.warm() else " (first use compiles each: `refgen doctor --warm` does it now)"
     return table, f"{wanted}: {twins} of {len(run_by)} ops by kernels, the rest by NumPy{first}"

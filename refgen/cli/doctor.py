@@ -7,6 +7,7 @@ from refgen.cli import machine, terms
 
 EXAMPLE = """
 refgen doctor
+refgen doctor --warm                            # compile every kernel now
 refgen doctor --json -
 """
 
@@ -15,12 +16,15 @@ def add(commands: terms.Commands) -> None:
     """Declare the command."""
     p = terms.command(commands, "doctor", run, "look at this machine", EXAMPLE)
     p.add_argument("--json", metavar="FILE|-", type=terms.json_target, help="write the findings")
+    p.add_argument("--warm", action="store_true", help="compile every CPU kernel and keep it")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print what was found; 3 when the CPU path cannot work."""
     found = machine.look()
     works = all(f.ok for f in found if f.needed)
+    if args.warm:
+        _warm()
     if args.json != "-":
         print(_table(found))
         verdict = "the CPU path works" if works else "the CPU path does not work"
@@ -30,6 +34,22 @@ def run(args: argparse.Namespace) -> int:
         document = {"refgen": refgen.__version__, "ok": works}
         terms.write_json(document | {"findings": [f._asdict() for f in found]}, args.json)
     return terms.OK if works else terms.MISSING
+
+
+def _warm() -> None:
+    """Compile every kernel, with a bar. Raises Refusal, code 3, where they cannot run."""
+    from refgen.cli.backends import choose
+    from refgen.cli.progress import Progress
+
+    choose("numba")
+    from refgen_kernels.numba_cpu.warming import warm_up
+
+    bar: Progress | None = None
+    for name, done, total in warm_up():
+        bar = bar or Progress(total, "op")
+        bar.to(done, name)
+    if bar:
+        bar.__exit__()
 
 
 def _table(found: list[machine.Finding]) -> str:

@@ -3,7 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from refgen.cli import backends, begin, judging, terms
+from refgen.cli import backends, begin, judging, pace, terms
 from refgen.cli.watch import Watch
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def add(commands: terms.Commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train; 130 or 143 when stopped by a signal, with the state saved."""
+    from refgen import ops as reference
     from refgen.systems import find
     from refgen.training import RunError, require_labels, start
 
@@ -56,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
             state = state or start(system, plan.recipe)
             if not args.quiet:
                 _introduce(plan, dataset, state, chosen, record)
-            return _train(args, plan, system, dataset, record, state)
+            return _train(args, plan, system, dataset, record, state, ops is not reference)
 
 
 def _train(
@@ -66,6 +67,7 @@ def _train(
     dataset: "Dataset",
     record: "Run",
     state: "State",
+    kernels: bool,
 ) -> int:
     import numpy as np
 
@@ -88,7 +90,7 @@ def _train(
             )
             return 128 + stop.signal
         watch.draw(state)
-    _conclude(args, plan, system, state, dataset, record)
+    _conclude(args, plan, system, state, dataset, record, kernels)
     return terms.OK
 
 
@@ -118,6 +120,7 @@ def _conclude(
     state: "State",
     dataset: "Dataset",
     record: "Run",
+    kernels: bool,
 ) -> None:
     """Print where things are, how to go on, and what the samples are worth."""
     from refgen.noise import Noise
@@ -128,6 +131,9 @@ def _conclude(
     for what in (f"samples/step-{state.step:06d}.png", "curves.png", "metrics.jsonl"):
         if (path / what).exists():
             print(f"  {path / what}")
+    if not args.quiet and kernels:
+        train_set, _ = dataset.split()
+        print(pace.beside_numpy(plan, system, train_set, state) + pace.memory())
     if is_generative(system):
         print(f"sample it with\n  refgen sample {path} -n 64 --out samples.png")
     if not args.quiet:

@@ -9,6 +9,7 @@ from refgen.training.loop import (
     interruptible,
     require_labels,
     start,
+    take_step,
     train,
 )
 from refgen.training.optimizer import Adam
@@ -28,5 +29,6 @@ __all__ = [
     "judge_of",
     "require_labels",
     "start",
+    "take_step",
     "train",
 ]

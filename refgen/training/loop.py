@@ -125,7 +125,7 @@ def train(
     state = state or start(system, recipe)
     log = Log(run, state.step)
     while state.step < recipe.steps and not (stop and stop.signal):
-        state, row = _step(system, data, recipe, state)
+        state, row = take_step(system, data, recipe, state)
         if state.step % recipe.log_every == 0 or state.step == recipe.steps:
             log.write(row)
         if run and (state.step % recipe.save_every == 0 or state.step == recipe.steps):
@@ -137,8 +137,11 @@ def train(
     return state
 
 
-def _step(system: System, data: Dataset, recipe: Recipe, state: State) -> tuple[State, Row]:
-    """Take every turn of one step; return the new state and its row of the log."""
+def take_step(system: System, data: Dataset, recipe: Recipe, state: State) -> tuple[State, Row]:
+    """Take every turn of one step; return the new state and its row of the log.
+
+    Raises NumericFailure for a loss or a gradient that is not finite.
+    """
     params: Any = dict(state.params)
     moments: Any = dict(state.moments)
     row: Row = {"step": state.step + 1}

@@ -93,19 +93,27 @@ CACHE = cache_folder(TARGET)
 prefer_omp()
 
 
+KERNELS: list["Kernel"] = []  # all there are
+
+
 class Kernel:
     """A function compiled twice; the number of elements decides which one runs.
 
     Both split the work alike, so neither that choice nor the number of threads moves a bit.
     """
 
+    both = False  # run both, one after the other: to compile, not to compute
+
     def __init__(self, function: Callable[..., Any]) -> None:
         self.serial = _compile(function, "serial")
         self.parallel = _compile(function, "parallel")
+        KERNELS.append(self)
 
     def __call__(self, size: int, *args: Any) -> Any:
         """Run on arrays of `size` elements."""
-        return (self.serial if size < SERIAL else self.parallel)(*args)
+        if Kernel.both:
+            self.serial(*args)
+        return (self.serial if size < SERIAL and not Kernel.both else self.parallel)(*args)
 
 
 def kernel(function: Callable[..., Any]) -> Kernel:

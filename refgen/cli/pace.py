@@ -1,0 +1,47 @@
+"""How fast a training step is by the kernels and by NumPy alone, measured side by side."""
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from refgen.cli.settings import Plan
+    from refgen.data import Dataset
+    from refgen.systems import System
+    from refgen.training import State
+
+ROUNDS = 3
+
+
+def beside_numpy(plan: "Plan", system: "System", data: "Dataset", state: "State") -> str:
+    """Return a line that says how many steps a second both take from this state, in turns."""
+    from refgen import ops as reference
+    from refgen.training import take_step
+
+    def step_of(runs: "System") -> Callable[[], object]:
+        return lambda: take_step(runs, data, plan.recipe, state)
+
+    fast, slow = rates(step_of(system), step_of(plan.build(reference)))
+    return f"{fast:.3g} steps a second; NumPy alone takes {slow:.3g}, {fast / slow:.1f}x fewer"
+
+
+def rates(*calls: Callable[[], object]) -> list[float]:
+    """Return how often a second each can be called: medians of rounds, A B A B, after one each."""
+    seconds: list[list[float]] = [[] for _ in calls]
+    for call in calls:
+        call()
+    for _ in range(ROUNDS):
+        for call, times in zip(calls, seconds, strict=True):
+            start = time.perf_counter()
+            call()
+            times.append(time.perf_counter() - start)
+    return [1 / statistics.median(times) for times in seconds]
+
+
+def memory() -> str:
+    """Return how much the kernels held at most; empty where they held nothing large."""
+    from refgen_kernels import numba_cpu
+
+    peak = numba_cpu.peak() / 2**20
+    return f", {peak:.0f} MiB of results and scratch at most" if peak >= 1 else ""
