@@ -16,6 +16,7 @@ from refgen_kernels import numba_cpu
 from refgen_kernels.numba_cpu import build
 
 ABLE = list(build.TARGETS)[list(build.TARGETS).index(build.TARGET) :]
+PAST = ("ddpm_step", "ddpm_step_drawn", "noising", "noising_drawn", "adam_ema_step")
 each_target = pytest.mark.parametrize("target", ABLE)
 
 # Compile in an empty cache; print a digest of every result, and of what the loops are made.
@@ -24,7 +25,9 @@ import hashlib, json, re
 import numpy as np
 import refgen_kernels.numba_cpu as twin
 from refgen.noise import Noise, normals
-from refgen_kernels.numba_cpu import adam, build, gaussian, linear, noise, noising
+from refgen_kernels.numba_cpu import (
+    adam, build, coupling, gaussian, likelihood, linear, noise, noising
+)
 
 stream = Noise(9).at("target").stream
 x, y = (normals(stream, 10_000 * i, 3 * 2003).reshape(3, 2003) for i in (1, 2))
@@ -39,12 +42,21 @@ results = [
     *twin.reparameterize_kl_backward(x, a, cache),
     twin.ddpm_step_drawn(x, y, stream, 9, **ddpm),
     twin.ddpm_step_forward(x, y, x, **ddpm)[0],
+    twin.guided_ddpm_step_forward(x, y, 2 * y, x, guidance=3.0, **ddpm)[0],
+    twin.langevin_step_drawn(x, y, stream, 9, step=0.1),
+    twin.heun_step_forward(x, y, x, dt=0.1)[0],
     *twin.adam_ema_step(x, y, x, y * y, x, step=2, lr=0.1, decay=0.9),
+    twin.squared_error_forward(x, y)[0],
+    twin.bernoulli_nll_forward(x, 9 * y)[0],
+    *twin.bernoulli_nll_backward(a, twin.bernoulli_nll_forward(x, 9 * y)[1]),
+    *twin.affine_coupling_forward(x, y, 9 * x)[:2],
+    twin.affine_coupling_inverse(x, y, 9 * x),
 ]
 kernels = {
     "normals": noise._normals, "noising_drawn": noising._drawn, "noising": noising._given,
     "reparameterize_kl_drawn": gaussian._drawn, "ddpm_step_drawn": linear._drawn,
-    "ddpm_step": linear._given, "adam_ema_step": adam._step,
+    "ddpm_step": linear._given, "adam_ema_step": adam._step, "squared_error": likelihood._squares,
+    "bernoulli_nll": likelihood._logistic, "affine_coupling": coupling._forward,
 }
 print(json.dumps({
     "target": build.TARGET,
@@ -94,6 +106,10 @@ def test_hot_loops_compute_in_the_widest_registers(compiled, target):
             assert "sqrtss" not in code, f"{name} takes roots one at a time"
         if name == "adam_ema_step":
             needed += ["sqrtps", "divps"]
+        if name == "bernoulli_nll":
+            needed += ["divps"]
+        if name in PAST:
+            needed += ["movntps"]
         for instruction in needed:
             assert re.search(rf"\bv?{instruction}\s.*%{wide}", code), f"{name}: {instruction}"
 
