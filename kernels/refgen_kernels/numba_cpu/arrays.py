@@ -14,8 +14,9 @@ import numpy as np
 
 from refgen.typing import Array
 
-SMALL = 1 << 16  # bytes; below, the allocator reuses memory by itself
+SMALL = 1 << 17  # bytes; up to here the allocator reuses memory by itself
 KEPT = 1 << 30  # bytes kept on the shelves at most
+FLOAT = np.dtype(np.float32).str  # with the order of its bytes here
 ALIGNMENT = 64  # bytes: a line of the cache, a vector of AVX-512
 
 
@@ -42,49 +43,56 @@ def flat(x: Array) -> Array:
     return copy.reshape(-1)
 
 
+class Block:
+    """Memory from the system, and where in it the first whole line of the cache begins."""
+
+    __slots__ = ("address", "memory", "size")
+
+    def __init__(self, size: int) -> None:
+        self.size, self.memory = size, np.empty(size + ALIGNMENT, np.uint8)
+        address = self.memory.ctypes.data
+        self.address = address + -address % ALIGNMENT
+
+
 class Memory:
     """The shelves, and how much is lent and lies on them, in bytes."""
 
     def __init__(self) -> None:
-        self.shelves: dict[int, deque[Array]] = defaultdict(deque)  # by size
+        self.shelves: dict[int, deque[Block]] = defaultdict(deque)  # by size
         self.kept = self.lent = self.peak = 0
 
-    def take(self, size: int) -> Array:
+    def take(self, size: int) -> Block:
         """Return a block of that many bytes, from a shelf or from the system."""
         try:
             block = self.shelves[size].pop()
             self.kept -= size
         except IndexError:
-            block = np.empty(size, np.uint8)
+            block = Block(size)
         self.lent += size
         self.peak = max(self.peak, self.lent)
         return block
 
-    def give_back(self, block: Array) -> None:
-        """Put a block on its shelf; while there is too much, let go of others' first."""
-        self.lent -= block.nbytes
-        self.kept += block.nbytes
-        self.shelves[block.nbytes].append(block)
-        for size, shelf in list(self.shelves.items()):
-            while self.kept > KEPT and shelf and size != block.nbytes:
-                self.kept -= shelf.popleft().nbytes
-        while self.kept > KEPT:
-            self.kept -= self.shelves[block.nbytes].popleft().nbytes
+    def give_back(self, block: Block) -> None:
+        """Put a block on its shelf; where there is too much, let go of other sizes first."""
+        self.lent -= block.size
+        self.kept += block.size
+        own = self.shelves[block.size]
+        own.append(block)
+        if self.kept > KEPT:
+            for shelf in [*(s for s in self.shelves.values() if s is not own), own]:
+                while shelf and self.kept > KEPT:
+                    self.kept -= shelf.popleft().size
 
 
 class Loan:
     """A block in use: NumPy holds on to it as long as an array or a view needs its memory."""
 
+    __slots__ = ("__array_interface__", "block")
+
     def __init__(self, size: int) -> None:
-        self.block = memory.take(4 * size + ALIGNMENT)
-        address = self.block.ctypes.data
-        start = address + -address % ALIGNMENT
-        self.__array_interface__ = {
-            "shape": (size,),
-            "typestr": np.dtype(np.float32).str,
-            "data": (start, False),
-            "version": 3,
-        }
+        self.block = memory.take(4 * size)
+        data = (self.block.address, False)
+        self.__array_interface__ = {"shape": (size,), "typestr": FLOAT, "data": data, "version": 3}
 
     def __del__(self) -> None:
         memory.give_back(self.block)
@@ -96,6 +104,6 @@ memory = Memory()
 def empty(shape: tuple[int, ...]) -> Array:
     """Return an uninitialised float32 array that nothing else refers to."""
     size = math.prod(shape)
-    if 4 * size < SMALL:
+    if 4 * size <= SMALL:
         return np.empty(shape, np.float32)
     return np.asarray(Loan(size)).reshape(shape)
