@@ -211,6 +211,11 @@ TORCH = {
     "nonsaturating_loss": lambda fake: -F.logsigmoid(fake),
     "conv2d": conv2d,
     "conv_transpose2d": conv_transpose2d,
+    "upsample_conv2d": lambda x, w, b, padding: conv2d(
+        last(F.interpolate(first(x), scale_factor=2)), w, b, 1, padding, 1
+    ),
+    "shift": lambda x, v: x + wide(v, x),
+    "concat": lambda x, z: torch.cat([x, z], -1),
     "nearest_upsample": lambda x, factor: last(F.interpolate(first(x), scale_factor=factor)),
     "average_downsample": lambda x, factor: last(F.avg_pool2d(first(x), factor)),
     "space_to_depth": space_to_depth,

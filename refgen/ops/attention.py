@@ -107,7 +107,8 @@ def attention_forward(
 def attention_weights(cache: AttentionCache) -> Array:
     """Return A, (N, h, L, M)."""
     q, k, _, mask, total = cache
-    return np.exp(_scores(q, k, mask, total.shape[1]) - total[..., None])  # (AT.8)
+    weights: Array = np.exp(_scores(q, k, mask, total.shape[1]) - total[..., None])  # (AT.8)
+    return weights
 
 
 def attention_backward(dy: Array, cache: AttentionCache) -> tuple[Array, Array, Array]:

@@ -114,6 +114,27 @@ def test_what_is_taken_apart_can_be_put_together(factor, seed):
     assert np.array_equal(tokens[:, 1], x[:, :factor, factor : 2 * factor].reshape(2, -1))
 
 
+@given(padding=st.integers(0, 2), seed=seeds)
+def test_an_enlarged_image_is_read_at_half_its_places(padding, seed):
+    rng = np.random.default_rng(seed)
+    x, w = rng.normal(size=(1, 3, 4, 2)), rng.normal(size=(3, 3, 2, 5))
+    y, _ = ops.upsample_conv2d_forward(x, w, np.zeros(5), padding=padding)
+    assert y.shape == (1, 4 + 2 * padding, 6 + 2 * padding, 5)
+    for i, j in np.ndindex(y.shape[1:3]):
+        places = [(i + u - padding, j + v - padding, u, v) for u in range(3) for v in range(3)]
+        inside = [p for p in places if 0 <= p[0] < 6 and 0 <= p[1] < 8]
+        expected = sum(x[0, a // 2, e // 2] @ w[u, v] for a, e, u, v in inside)
+        np.testing.assert_allclose(y[0, i, j], expected, atol=1e-12)
+
+
+def test_an_enlarged_image_gives_each_pixel_the_sum_over_its_copies():
+    x, w = np.ones((1, 2, 2, 1)), np.ones((1, 1, 1, 1))
+    y, cache = ops.upsample_conv2d_forward(x, w, np.zeros(1))
+    dx, dw, db = ops.upsample_conv2d_backward(np.arange(16.0).reshape(y.shape), cache)
+    np.testing.assert_array_equal(dx[0, :, :, 0], [[10, 18], [42, 50]])
+    assert dw.item() == db.item() == 120
+
+
 def test_averaging_undoes_repeating_and_keeps_the_mean():
     x = np.random.default_rng(4).normal(size=(2, 3, 2, 4))
     larger, _ = ops.nearest_upsample_forward(x, factor=3)

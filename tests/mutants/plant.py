@@ -25,6 +25,8 @@ LAWS = {  # page -> the tests of its family, beside those of the catalogue
     "ops/embedding": "test_embedding",
     "ops/conv": "test_conv",
     "ops/resample": "test_conv",
+    "ops/upsample_conv": "test_conv",
+    "ops/join": "test_join",
     "ops/normalization": "test_normalization",
     "ops/batch_norm": "test_normalization",
     "ops/instance_norm": "test_normalization",

@@ -49,7 +49,8 @@ def _calls() -> dict[str, Callable[[], Any]]:
     tokens = _ones(1, 64, 16)
     ddpm: dict[str, Any] = {"alpha": 0.9, "alpha_bar": 0.5, "sigma": 0.1}
     ddim: dict[str, Any] = {"alpha_bar": 0.4, "alpha_bar_next": 0.5, "sigma": 0.1}
-    guided, update = {"guidance": 2.0}, {"step": 1, "lr": 0.1, "decay": 0.9}
+    guided: dict[str, Any] = {"guidance": 2.0}
+    update: dict[str, Any] = {"step": 1, "lr": 0.1, "decay": 0.9}
     return {
         "normals": lambda: twin.normals(STREAM, 0, 64),
         "noising": lambda: (_both("noising", x, x, n, n), twin.noising_drawn(x, n, n, STREAM)),
