@@ -114,7 +114,7 @@ def test_what_is_taken_apart_can_be_put_together(factor, seed):
     assert np.array_equal(tokens[:, 1], x[:, :factor, factor : 2 * factor].reshape(2, -1))
 
 
-@given(padding=st.integers(0, 2), seed=seeds)
+@given(padding=st.integers(0, 2), seed=st.integers(0, 2**31))
 def test_an_enlarged_image_is_read_at_half_its_places(padding, seed):
     rng = np.random.default_rng(seed)
     x, w = rng.normal(size=(1, 3, 4, 2)), rng.normal(size=(3, 3, 2, 5))
