@@ -28,7 +28,8 @@ TARGETS = {"avx512": "x86-64-v4", "avx2": "x86-64-v3", "plain": "x86-64"}  # as 
 LANES = {"avx512": "zmm", "avx2": "ymm", "plain": "xmm"}  # their widest registers
 NEEDS = {"avx512": ("avx512f", "avx512dq", "avx512bw", "avx512vl"), "avx2": ("avx2",), "plain": ()}
 CHUNK = 1024  # elements of one task: 4 KB of each array, all in the nearest cache
-SERIAL = 16_384  # elements below which starting the threads costs more than they save
+SLEEPY = os.environ.get("OMP_WAIT_POLICY", "").lower() == "passive"  # threads must be woken first
+SERIAL = 65_536 if SLEEPY else 16_384  # elements that one thread does before two have started
 PACKAGE = Path(__file__).parent
 config: Any = numba_config  # its names are made while it runs
 
