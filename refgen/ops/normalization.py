@@ -31,6 +31,7 @@ M r (⟨u ẋ⟩ − ⟨u⟩⟨ẋ⟩ − a b); from ∂r = −r² x̂ / M and �
     dγ = Σ dẏ r P(ẋ),   dβ = 0                                                    (NM.7)
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -213,7 +214,8 @@ def check_groups(name: str, channels: int, groups: int) -> None:
 
 def grouped(a: Array, groups: int) -> Array:
     """Return (N, *S, C) as (N, S, G, C/G)."""
-    return np.reshape(a, (a.shape[0], -1, groups, a.shape[-1] // groups))
+    places = math.prod(a.shape[1:-1])
+    return np.reshape(a, (a.shape[0], places, groups, a.shape[-1] // groups))
 
 
 def by_group(a: Array, groups: int) -> Array:

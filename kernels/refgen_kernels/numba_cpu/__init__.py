@@ -4,12 +4,13 @@ The number of threads changes no bit of any result. Nor does the instruction set
 product and its sum are rounded once on CPUs that can: in matrix products and normalizations.
 """
 
-from refgen_kernels.numba_cpu import build
+from refgen_kernels.numba_cpu import arrays, build, threads
 from refgen_kernels.numba_cpu.adam import adam_ema_step
 from refgen_kernels.numba_cpu.attention import (
     attention_backward,
     attention_forward,
 )
+from refgen_kernels.numba_cpu.batch_norm import batch_norm_backward, batch_norm_forward
 from refgen_kernels.numba_cpu.conv import (
     conv2d_backward,
     conv2d_forward,
@@ -24,6 +25,12 @@ from refgen_kernels.numba_cpu.coupling import (
 from refgen_kernels.numba_cpu.dense import (
     dense_backward,
     dense_forward,
+)
+from refgen_kernels.numba_cpu.fused import (
+    group_norm_film_silu_backward,
+    group_norm_film_silu_forward,
+    group_norm_silu_backward,
+    group_norm_silu_forward,
 )
 from refgen_kernels.numba_cpu.gaussian import (
     reparameterize_forward,
@@ -46,6 +53,12 @@ from refgen_kernels.numba_cpu.likelihood import (
 )
 from refgen_kernels.numba_cpu.noise import normals
 from refgen_kernels.numba_cpu.noising import noising_drawn, noising_forward
+from refgen_kernels.numba_cpu.normalization import (
+    group_norm_backward,
+    group_norm_forward,
+    layer_norm_backward,
+    layer_norm_forward,
+)
 from refgen_kernels.numba_cpu.solver import (
     euler_step_forward,
     heun_step_forward,
@@ -75,6 +88,8 @@ __all__ = [
     "affine_coupling_inverse",
     "attention_backward",
     "attention_forward",
+    "batch_norm_backward",
+    "batch_norm_forward",
     "bernoulli_nll_backward",
     "bernoulli_nll_forward",
     "concat_backward",
@@ -90,6 +105,12 @@ __all__ = [
     "dense_backward",
     "dense_forward",
     "euler_step_forward",
+    "group_norm_backward",
+    "group_norm_film_silu_backward",
+    "group_norm_film_silu_forward",
+    "group_norm_forward",
+    "group_norm_silu_backward",
+    "group_norm_silu_forward",
     "guided_ddim_step_drawn",
     "guided_ddim_step_forward",
     "guided_ddpm_step_drawn",
@@ -97,6 +118,8 @@ __all__ = [
     "heun_step_forward",
     "langevin_step_drawn",
     "langevin_step_forward",
+    "layer_norm_backward",
+    "layer_norm_forward",
     "noising_drawn",
     "noising_forward",
     "normals",
@@ -116,6 +139,16 @@ __all__ = [
 def status() -> str:
     """Return "ok": whoever could import this can run it, on any CPU."""
     return "ok"
+
+
+def hold_blas() -> int:
+    """Let NumPy's BLAS keep to one thread; return 0 where it cannot be told (see threads.py)."""
+    return threads.hold_blas()
+
+
+def peak() -> int:
+    """Return how many bytes of results and scratch memory were in use together, at most."""
+    return arrays.memory.peak
 
 
 def warm() -> bool:

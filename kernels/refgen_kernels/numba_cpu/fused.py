@@ -28,8 +28,11 @@ from refgen_kernels.numba_cpu.moments import (
     group_moments,
     repeat,
     row_length,
+    solve,
+    spread_groups,
     store_both,
 )
+from refgen_kernels.numba_cpu.normalization import in_groups, rows, whole_lines
 from refgen_kernels.numba_cpu.simd import floats, fused, load, load_part, store, store_part
 from refgen_kernels.numba_cpu.writing import outgrows, put
 
@@ -41,7 +44,7 @@ def group_norm_silu_forward(
     x: Array, gamma: Array, beta: Array, *, groups: int, eps: float = 1e-5
 ) -> tuple[Array, GroupNormSiluCache]:
     """CPU twin of refgen.ops.group_norm_silu_forward; what no kernel is for goes to that page."""
-    if not grouped(x, groups, gamma, beta):
+    if not in_groups(x, groups, gamma, beta):
         return page.group_norm_silu_forward(x, gamma, beta, groups=groups, eps=eps)
     y, mean, rstd = _normalized(x, gamma[None], beta[None], groups, eps)
     return y, GroupNormSiluCache(x, gamma, beta, mean, rstd)
@@ -50,7 +53,7 @@ def group_norm_silu_forward(
 def group_norm_silu_backward(dy: Array, cache: GroupNormSiluCache) -> tuple[Array, Array, Array]:
     """CPU twin of refgen.ops.group_norm_silu_backward; what no kernel is for goes to that page."""
     x, gamma, beta, mean, rstd = cache
-    if not (grouped(x, mean.shape[1], gamma, beta) and single(dy, mean) and dy.shape == x.shape):
+    if not (in_groups(x, mean.shape[1], gamma, beta) and single(dy, mean) and dy.shape == x.shape):
         return page.group_norm_silu_backward(dy, cache)
     dx, sums = _gradients(dy, x, gamma[None], beta[None], mean, rstd)
     dbeta, dgamma = np.sum(sums, axis=0)
@@ -68,7 +71,7 @@ def group_norm_film_silu_forward(
     eps: float = 1e-5,
 ) -> tuple[Array, GroupNormFilmSiluCache]:
     """CPU twin of refgen.ops.group_norm_film_silu_forward; the rest goes to that page."""
-    if not (grouped(x, groups, gamma, beta) and _steers(x, scale, shift)):
+    if not (in_groups(x, groups, gamma, beta) and _steers(x, scale, shift)):
         return page.group_norm_film_silu_forward(
             x, gamma, beta, scale, shift, groups=groups, eps=eps
         )
@@ -82,7 +85,7 @@ def group_norm_film_silu_backward(
 ) -> tuple[Array, Array, Array, Array, Array]:
     """CPU twin of refgen.ops.group_norm_film_silu_backward; the rest goes to that page."""
     x, gamma, beta, scale, shift, mean, rstd = cache
-    fits = grouped(x, mean.shape[1], gamma, beta) and _steers(x, scale, shift)
+    fits = in_groups(x, mean.shape[1], gamma, beta) and _steers(x, scale, shift)
     if not (fits and single(dy, mean) and dy.shape == x.shape):
         return page.group_norm_film_silu_backward(dy, cache)
     steer = 1 + scale
@@ -90,12 +93,6 @@ def group_norm_film_silu_backward(
     dshift, by_x_hat = sums[:, 0], sums[:, 1]
     dscale = gamma * by_x_hat + beta * dshift
     return dx, np.sum(steer * by_x_hat, axis=0), np.sum(steer * dshift, axis=0), dscale, dshift
-
-
-def grouped(x: Array, groups: int, gamma: Array, beta: Array) -> bool:
-    """Tell whether a kernel takes them; the page takes what is empty, and refuses the rest."""
-    fits = x.ndim > 1 and gamma.shape == beta.shape == x.shape[-1:]
-    return fits and single(x, gamma, beta) and x.size > 0 < groups and x.shape[-1] % groups == 0
 
 
 def _steers(x: Array, scale: Array, shift: Array) -> bool:
@@ -122,16 +119,6 @@ def _gradients(
     return dx, sums
 
 
-def rows(a: Array) -> Array:
-    """Return a matrix as kernels take it."""
-    return flat(a).reshape(a.shape)
-
-
-def whole_lines(x: Array) -> bool:
-    """Tell whether each example begins at a line of the cache."""
-    return x[0].size % 16 == 0
-
-
 @kernel
 def _forward(x, gain, lift, y, mean, rstd, eps, past):  # type: ignore[no-untyped-def]
     examples, channels = len(mean), gain.shape[1]
@@ -154,33 +141,21 @@ def _forward(x, gain, lift, y, mean, rstd, eps, past):  # type: ignore[no-untype
 
 @kernel
 def _backward(images, gain, lift, mean, rstd, sums):  # type: ignore[no-untyped-def]
-    x, dy, dx = images
+    x, _, dx = images
     examples, channels = len(mean), gain.shape[1]
     size = x.size // examples
     for n in prange(examples):
         first, stop = n * size, (n + 1) * size
         columns = np.empty((5, row_length(channels)), np.float32)
         centre, g, b, s, t = columns[0], columns[1], columns[2], columns[3], columns[4]
-        own = n % len(gain)  # one for all, or each its own
+        own = n % len(gain)
         _line_up(gain[own], lift[own], rstd[n], g, b)
-        each = channels // mean.shape[1]
-        for k in range(mean.shape[1]):
-            centre[k * each : (k + 1) * each] = mean[n, k]
-        repeat(centre, channels)
+        spread_groups(mean[n], centre, channels)
         _through_silu(images, first, stop, (centre, g, b), s, t, channels)
-        pixels = size // channels
-        for k in range(mean.shape[1]):
-            r = np.float64(rstd[n, k])
-            level = stretch = 0.0
-            for c in range(k * each, (k + 1) * each):
-                sums[n, 0, c] = s[c]
-                sums[n, 1, c] = t[c] * r
-                level += np.float64(g[c]) * s[c]
-                stretch += np.float64(g[c]) * t[c]
-            s[k * each : (k + 1) * each] = -level / (pixels * each)
-            t[k * each : (k + 1) * each] = -stretch * r * r / (pixels * each)
-        repeat(s, channels)
-        repeat(t, channels)
+        _scale_groups(t, rstd[n], channels)  # Σ dh (x − m) becomes Σ dh x̂
+        sums[n, 0] = s[:channels]
+        sums[n, 1] = t[:channels]
+        solve(g, s, t, rstd[n], size // channels, channels)
         combine(dx, x, first, stop, dx, (g, t, centre, s), False)
 
 
@@ -188,12 +163,21 @@ def _backward(images, gain, lift, mean, rstd, sums):  # type: ignore[no-untyped-
 def _line_up(gain, lift, rstd, g, b):  # type: ignore[no-untyped-def]
     """Set g and b of (FK.1) for all places of a row."""
     channels = gain.size
-    each = channels // rstd.size
-    for k in range(rstd.size):
-        for c in range(k * each, (k + 1) * each):
-            g[c], b[c] = gain[c] * rstd[k], lift[c]  # (FK.1)
+    for c in range(channels):
+        g[c], b[c] = gain[c], lift[c]
+    _scale_groups(g, rstd, channels)  # (FK.1)
     repeat(g, channels)
     repeat(b, channels)
+
+
+@inlined
+def _scale_groups(numbers, scales, channels):  # type: ignore[no-untyped-def]
+    """Multiply the numbers of each group's channels by a scale."""
+    each = channels // scales.size
+    for k in range(scales.size):
+        end = (k + 1) * each
+        for c in range(k * each, end, 16):
+            store_part(numbers, c, load_part(numbers, c, end) * scales[k], c, end)
 
 
 @inlined

@@ -7,16 +7,22 @@ vectors, so that no vector is cut, whatever C is. Only the floats after the last
 done with masks. Four sums stand in registers side by side: each waits three cycles for the one
 before it. At the end the places of a row that belong to one channel are added up.
 
-Means are taken of the differences from a pixel of the same part, variances of the differences
+Means are taken of the differences from a number of the same set, variances of the differences
 from the mean, while the part still lies in the second cache; no digits are lost where the mean
 is large, and few where there are many pixels:
 
-    μ = c + ⟨x − c⟩,   c the part's first pixel                                    (MO.1)
+    μ = c + ⟨x − c⟩,   c the first of the set                                       (MO.1)
     v = ⟨(x − μ)²⟩,   r = 1 / √(v + ε)                                             (MO.2)
 
-Backward, P of (NM.3) asks for two sums of each channel; then dx is linear in dy and x:
+Forward, the rest is a product and a sum. Backward, P of (NM.3) asks for two sums of each channel,
+and then dx is linear in dy and x:
 
-    s = Σ dy,   t = Σ dy (x − c),   dx = a dy + b (x − c) + d                      (MO.3)
+    s = Σ dy,   t = Σ dy x̂                                                         (MO.3)
+    dx = a dy + b (x − c) + d                                                      (MO.4)
+
+For a group of M numbers in C/G channels, with q = r, or q = 1 where x − c is x̂ already,
+
+    a = r γ,   b = −q Σ_C a t / M,   d = −Σ_C a s / M                              (MO.5)
 """
 
 import math
@@ -31,6 +37,7 @@ from refgen_kernels.numba_cpu.simd import (
     load_part,
     store,
     store_part,
+    total,
 )
 from refgen_kernels.numba_cpu.writing import put
 
@@ -102,46 +109,89 @@ def sum_up(plus, x, first, stop, centre, sums, channels):  # type: ignore[no-unt
 def group_moments(x, first, stop, channels, eps, mean, rstd, centre, sums):  # type: ignore[no-untyped-def]
     """Set mean and rstd of every group of one example; leave the mean of each place in centre."""
     each = channels // mean.size
-    pixels = (stop - first) // channels
-    centre[:channels] = x[first : first + channels]
+    count = (stop - first) // channels * each
+    for g in range(mean.size):
+        spread(x[first + g * each], centre, g * each, each)
     repeat(centre, channels)
     sum_up(plus, x, first, stop, centre, sums, channels)
     for g in range(mean.size):
-        total = 0.0
-        for c in range(g * each, (g + 1) * each):
-            total += sums[c] + pixels * np.float64(centre[c])
-        mean[g] = total / (pixels * each)  # (MO.1)
-        centre[g * each : (g + 1) * each] = mean[g]
-    repeat(centre, channels)
+        mean[g] = centre[g * each] + group_sum(sums, g * each, each) / count  # (MO.1)
+    spread_groups(mean, centre, channels)
     sum_up(plus_square, x, first, stop, centre, sums, channels)
     for g in range(mean.size):
-        total = 0.0
-        for c in range(g * each, (g + 1) * each):
-            total += sums[c]
-        rstd[g] = 1.0 / math.sqrt(total / (pixels * each) + eps)  # (MO.2)
+        rstd[g] = 1.0 / math.sqrt(group_sum(sums, g * each, each) / count + eps)  # (MO.2)
 
 
 @inlined
-def sum_products(x, dy, first, stop, s, t, channels):  # type: ignore[no-untyped-def]
-    """Set s to Σ dy and t to Σ dy x."""
+def spread(number, numbers, start, count):  # type: ignore[no-untyped-def]
+    """Set count numbers of a row to one."""
+    for c in range(start, start + count, 16):
+        store_part(numbers, c, floats(number), c, start + count)
+
+
+@inlined
+def spread_groups(numbers, row, channels):  # type: ignore[no-untyped-def]
+    """Set all places of a row to the numbers of their groups."""
+    each = channels // numbers.size
+    for g in range(numbers.size):
+        spread(numbers[g], row, g * each, each)
+    repeat(row, channels)
+
+
+@inlined
+def group_sum(sums, start, count):  # type: ignore[no-untyped-def]
+    """Add up count numbers of a row."""
+    lanes = floats(ZERO)
+    for c in range(start, start + count, 16):
+        lanes = lanes + load_part(sums, c, start + count)
+    return np.float64(total(lanes))
+
+
+@inlined
+def normalize(x, first, stop, x_hat, y, weights, past):  # type: ignore[no-untyped-def]
+    """Set x̂ to r (x − c) and y to γ x̂ + β; weights = (c, r, γ, β) for the places of a row."""
+    row = weights[0].size
+    whole = stop - (stop - first) % row
+    for i in range(first, whole, row):
+        for c in range(0, row, 16):
+            normal, scaled = _normalized(load(x, i + c), weights, c)
+            put(x_hat, i + c, normal, past)
+            put(y, i + c, scaled, past)
+    for c in range(0, stop - whole, 16):
+        i = whole + c
+        normal, scaled = _normalized(load_part(x, i, stop), weights, c)
+        store_part(x_hat, i, normal, i, stop)
+        store_part(y, i, scaled, i, stop)
+
+
+@inlined
+def _normalized(x, weights, c):  # type: ignore[no-untyped-def]
+    centre, r, gamma, beta = weights
+    normal = (x - load(centre, c)) * load(r, c)
+    return normal, fused(normal, load(gamma, c), load(beta, c))  # (NM.2)
+
+
+@inlined
+def sum_products(x_hat, dy, first, stop, s, t, channels):  # type: ignore[no-untyped-def]
+    """Set s and t to the two sums of backward."""
     row = s.size
     whole = stop - (stop - first) % row
     for c in range(0, row, BLOCK):
         s0 = s1 = s2 = s3 = t0 = t1 = t2 = t3 = floats(ZERO)
         for i in range(first + c, whole, row):
             d0, d1, d2, d3 = load(dy, i), load(dy, i + 16), load(dy, i + 32), load(dy, i + 48)
-            s0, t0 = s0 + d0, fused(d0, load(x, i), t0)
-            s1, t1 = s1 + d1, fused(d1, load(x, i + 16), t1)
-            s2, t2 = s2 + d2, fused(d2, load(x, i + 32), t2)
-            s3, t3 = s3 + d3, fused(d3, load(x, i + 48), t3)
+            s0, t0 = s0 + d0, fused(d0, load(x_hat, i), t0)  # (MO.3)
+            s1, t1 = s1 + d1, fused(d1, load(x_hat, i + 16), t1)
+            s2, t2 = s2 + d2, fused(d2, load(x_hat, i + 32), t2)
+            s3, t3 = s3 + d3, fused(d3, load(x_hat, i + 48), t3)
         store_both(s, t, c, s0, t0)
         store_both(s, t, c + 16, s1, t1)
         store_both(s, t, c + 32, s2, t2)
         store_both(s, t, c + 48, s3, t3)
     rest = stop - whole
     for c in range(0, rest, 16):
-        d = load_part(dy, whole + c, stop)
-        add_both(s, t, c, d, load_part(x, whole + c, stop), rest)
+        i = whole + c
+        add_both(s, t, c, load_part(dy, i, stop), load_part(x_hat, i, stop), rest)
     fold(s, channels)
     fold(t, channels)
 
@@ -154,15 +204,33 @@ def store_both(s, t, c, sc, tc):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def add_both(s, t, c, d, x, rest):  # type: ignore[no-untyped-def]
-    """Add d and d x to the sums of the places c .. rest."""
-    store_part(s, c, load(s, c) + d, c, rest)
-    store_part(t, c, fused(d, x, load(t, c)), c, rest)
+def add_both(s, t, c, dy, x, rest):  # type: ignore[no-untyped-def]
+    """Add dy and dy x to the sums of the places c .. rest."""
+    store_part(s, c, load(s, c) + dy, c, rest)
+    store_part(t, c, fused(dy, x, load(t, c)), c, rest)
+
+
+@inlined
+def solve(a, s, t, scale, pixels, channels):  # type: ignore[no-untyped-def]
+    """Set s to d and t to b for each group; scale is the r of each, or 1 where x − c is x̂."""
+    each = channels // scale.size
+    for g in range(scale.size):
+        lanes = stretched = floats(ZERO)
+        start, end = g * each, (g + 1) * each
+        for c in range(start, end, 16):
+            ac = load_part(a, c, end)
+            lanes = fused(ac, load_part(s, c, end), lanes)
+            stretched = fused(ac, load_part(t, c, end), stretched)
+        share = F(-1 / (pixels * each))
+        spread(total(lanes) * share, s, start, each)  # (MO.5)
+        spread(total(stretched) * share * scale[g], t, start, each)
+    repeat(s, channels)
+    repeat(t, channels)
 
 
 @inlined
 def combine(dy, x, first, stop, dx, weights, past):  # type: ignore[no-untyped-def]
-    """Set dx to a dy + b (x − c) + d, with weights = (a, b, c, d) for the places of a row."""
+    """Set dx to (MO.4); weights = (a, b, c, d) for the places of a row."""
     row = weights[0].size
     whole = stop - (stop - first) % row
     for i in range(first, whole, row):
@@ -176,6 +244,6 @@ def combine(dy, x, first, stop, dx, weights, past):  # type: ignore[no-untyped-d
 
 @inlined
 def _combined(dy, x, weights, c):  # type: ignore[no-untyped-def]
-    slope, stretch, centre, level = weights
-    rest = fused(x - load(centre, c), load(stretch, c), load(level, c))
-    return fused(dy, load(slope, c), rest)  # (MO.3)
+    a, b, centre, d = weights
+    rest = fused(x - load(centre, c), load(b, c), load(d, c))
+    return fused(dy, load(a, c), rest)  # (MO.4)

@@ -30,6 +30,7 @@ ROWS = (
         constrain=_grouped,
         static=_groups,
         tangent=True,
+        twin=True,
     ),
     Op(
         "layer_norm",
@@ -39,6 +40,7 @@ ROWS = (
         extra="G",
         constrain=_grouped,
         tangent=True,
+        twin=True,
     ),
     Op(
         "batch_norm",
@@ -47,6 +49,7 @@ ROWS = (
         wrt=("x", "gamma", "beta"),
         constrain=lambda dims: {**dims, "N": dims["N"] + 2},
         tangent=True,
+        twin=True,
     ),
     Op(
         "fixed_norm",
@@ -108,6 +111,7 @@ ROWS = (
         constrain=_grouped,
         static=_groups,
         tangent=True,
+        twin=True,
     ),
     Op(
         "group_norm_film_silu",
@@ -117,5 +121,6 @@ ROWS = (
         extra="G",
         constrain=_grouped,
         static=_groups,
+        twin=True,
     ),
 )
