@@ -27,7 +27,7 @@ from refgen_kernels.numba_cpu.dense import rows_times, rows_times_turned, rows_t
 from refgen_kernels.numba_cpu.matrices import padded, panels, row_sums, turned
 from refgen_kernels.numba_cpu.tile import WIDE
 
-TILES = 64  # of Winograd, transformed together: with their filter they fill the second cache
+TILES = 16  # of Winograd, transformed together: they and what comes next fit the second cache
 GROUPS = 4  # parts of a batch whose filter gradients are summed apart, then together
 SHORT = 1 << 16  # multiplications below which the page is done sooner
 _exact = ContextVar("exact", default=os.environ.get("REFGEN_EXACT", "0") not in ("", "0"))
@@ -186,7 +186,7 @@ def _tiles(
     x: Array, u: Array, bias: Array, sizes: tuple[int, ...], *, up: int = 1, pooled: int = 1
 ) -> Array:
     n, height, width, inputs, outputs = sizes
-    at_once = _lines(width)
+    at_once = _lines(width, TILES)
     tiles, points = at_once * (-(-width // 4)), winograd.POINTS
     floats = points * (inputs + (tiles * inputs + 16) + (tiles * WIDE + 16) + 16)
     y = empty((n, height // pooled, width // pooled, outputs))
@@ -198,7 +198,8 @@ def _tiles(
 
 def _tile_gradient(x: Array, dy: Array, sizes: tuple[int, ...], up: int) -> tuple[Array, Array]:
     n, height, width, inputs, outputs = sizes
-    at_once, points = _lines(width), winograd.POINTS
+    deep = max(TILES, max(inputs, outputs) // 4)  # more tiles, fewer visits to a large gradient
+    at_once, points = _lines(width, deep), winograd.POINTS
     tiles = at_once * (-(-width // 4))
     floats = points * (max(inputs, outputs) + tiles * (inputs + outputs) + 32)
     du, db = empty((GROUPS, points * inputs * outputs)), empty((GROUPS, outputs))
@@ -209,9 +210,9 @@ def _tile_gradient(x: Array, dy: Array, sizes: tuple[int, ...], up: int) -> tupl
     return dw, np.sum(db, axis=0)
 
 
-def _lines(width: int) -> int:
-    """Return how many lines of tiles make about TILES."""
-    return max(1, TILES // -(-width // 4))
+def _lines(width: int, tiles: int) -> int:
+    """Return how many lines make about that many tiles."""
+    return max(1, tiles // -(-width // 4))
 
 
 def _direct(

@@ -352,6 +352,26 @@ def store_past(context: Any, array: Any, index: Any, x: Any) -> Any:
     return types.void(array, types.int64, F16), emit
 
 
+def _prefetch(write: int) -> Any:
+    def typed(context: Any, array: Any, index: Any) -> Any:
+        def emit(context: Any, build: Any, signature: Any, args: Any) -> Any:
+            first = context.make_array(signature.args[0])(context, build, args[0]).data
+            pointer = build.gep(first, [args[1]])
+            how = (ir.Constant(WORD, n) for n in (write, 2, 1))  # to the second cache, data
+            kind = ir.FunctionType(ir.VoidType(), [pointer.type, WORD, WORD, WORD])
+            name = "llvm.prefetch.p0"
+            build.call(cgutils.get_or_insert_function(build.module, kind, name), [pointer, *how])
+            return context.get_dummy_value()
+
+        return types.void(array, types.int64), emit
+
+    return vector_function(typed)
+
+
+prefetch = _prefetch(0)  # (array, index): fetch the line of the cache that will be read there
+prefetch_for_writing = _prefetch(1)
+
+
 @vector_function
 def load_part(context: Any, array: Any, index: Any, stop: Any) -> Any:
     """Read array[index : stop], at most 16 of it; the other lanes are 0."""

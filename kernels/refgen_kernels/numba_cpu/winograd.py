@@ -39,7 +39,14 @@ from numba.np.ufunc.parallel import get_thread_id
 
 from refgen_kernels.numba_cpu.build import inlined, kernel
 from refgen_kernels.numba_cpu.matrices import panel_width
-from refgen_kernels.numba_cpu.simd import floats, fused, load, store
+from refgen_kernels.numba_cpu.simd import (
+    floats,
+    fused,
+    load,
+    prefetch,
+    prefetch_for_writing,
+    store,
+)
 from refgen_kernels.numba_cpu.tile import WIDE, multiply, multiply_turned
 
 F = np.float32
@@ -277,6 +284,29 @@ def _output_lines(m, at, step, y, shape, lines, start, stop, bias, pooled, patch
                 at += 16
 
 
+# Memory is slow and products are not: fetch what comes next while they are computed.
+
+
+@inlined
+def _first_pixel(line, shape, smaller):  # type: ignore[no-untyped-def]
+    """Return where the pixels of a line of tiles begin, in an image `smaller` times as small."""
+    height, width, channels = shape
+    high = (height + 3) // 4
+    rows = line // high * (height // smaller) + line % high * 4 // smaller
+    return rows * (width // smaller) * channels
+
+
+@inlined
+def _fetch(x, start, stop, part, write):  # type: ignore[no-untyped-def]
+    """Fetch one of POINTS parts of x[start:stop] into the second cache."""
+    size = stop - start
+    for i in range(start + size * part // POINTS, start + size * (part + 1) // POINTS, 16):
+        if write:
+            prefetch_for_writing(x, i)
+        else:
+            prefetch(x, i)
+
+
 # The kernels.
 
 
@@ -329,10 +359,17 @@ def correlate(x, u, bias, y, scratch, sizes, up, pooled, at_once):  # type: igno
         m = patch + POINTS * max(inputs, 16)
         _data_lines(x, (height, width, inputs), up, lines, memory, v_step, patch)
         start = 0
+        before, after = (height, width, inputs), (height, width, outputs)
+        last = min(total, lines[1] + at_once)
+        read = _first_pixel(lines[1], before, up), _first_pixel(last, before, up)
+        written = _first_pixel(lines[0], after, pooled), _first_pixel(lines[1], after, pooled)
         while start < outputs:
             panel = panel_width(start, outputs)
             m_step = tiles * panel + PAD
             for point in range(POINTS):
+                if start == 0:
+                    _fetch(x, read[0], read[1], point, False)
+                    _fetch(y, written[0], written[1], point, True)
                 b = (point * outputs + start) * inputs
                 a, c = point * v_step, m + point * m_step
                 multiply(
@@ -369,6 +406,7 @@ def collect(x, dy, du, db, scratch, sizes, up, at_once):  # type: ignore[no-unty
     n, height, width, inputs, outputs = sizes
     high, wide = (height + 3) // 4, (width + 3) // 4
     groups, total = db.shape[0], n * high
+    before, after = (height, width, inputs), (height, width, outputs)
     for group in prange(groups):
         memory, sums, share = scratch[get_thread_id()], db[group], du[group]
         sums[:] = ZERO
@@ -379,12 +417,14 @@ def collect(x, dy, du, db, scratch, sizes, up, at_once):  # type: ignore[no-unty
             v_step, d_step = tiles * inputs + PAD, tiles * outputs + PAD
             d = POINTS * v_step
             patch = d + POINTS * d_step
-            _data_lines(x, (height, width, inputs), up, lines, memory, v_step, patch)
-            gradients = memory[d:]
-            _gradient_lines(
-                dy, (height, width, outputs), lines, gradients, d_step, patch - d, sums, 0
-            )
+            _data_lines(x, before, up, lines, memory, v_step, patch)
+            _gradient_lines(dy, after, lines, memory[d:], d_step, patch - d, sums, 0)
+            last = min(stop, lines[1] + at_once)
+            of_x = _first_pixel(lines[1], before, up), _first_pixel(last, before, up)
+            of_dy = _first_pixel(lines[1], after, 1), _first_pixel(last, after, 1)
             for point in range(POINTS):
+                _fetch(x, of_x[0], of_x[1], point, False)
+                _fetch(dy, of_dy[0], of_dy[1], point, False)
                 a, b, c = point * v_step, d + point * d_step, point * inputs * outputs
                 multiply_turned(
                     memory, a, memory, b, share, c, inputs, 0, tiles, 1, outputs, 0, outputs,
