@@ -67,11 +67,11 @@ def batch_norm_backward(
     shares = empty((parts, 2, gamma.size))
     _sum(dy.size, flat(x_hat), flat(dy), part, shares)
     dbeta, dgamma = np.sum(shares, axis=0)  # (NM.4)
-    a = gamma * rstd.reshape(-1)
-    b = (2 * dvar / rstd.reshape(-1) - a * dgamma) / F(count)
-    d = (dmean - a * dbeta) / F(count)
+    r, zero = rstd.reshape(-1), np.zeros_like(gamma)
+    b = (2 * dvar / (r * r) - gamma * dgamma) / F(count)
+    d = (dmean / r - gamma * dbeta) / F(count)
     images = flat(x_hat), flat(dy), flat(dx)
-    _combine(dy.size, images, (a, b, np.zeros_like(a), d), part, past)  # (BN.4)
+    _combine(dy.size, images, (flat(gamma), b, zero, d, r), part, past)  # (BN.4)
     return dx, dgamma, dbeta
 
 
@@ -116,7 +116,8 @@ def _measure(x, part, means, squares):  # type: ignore[no-untyped-def]
 @kernel
 def _normalize(images, of_channels, part, past):  # type: ignore[no-untyped-def]
     x, x_hat, y = images
-    weights = _rows(of_channels)
+    rows = _rows(of_channels)
+    weights = rows[0], rows[1], rows[2], rows[3]
     for i in prange((x.size + part - 1) // part):
         normalize(x, i * part, min(x.size, (i + 1) * part), x_hat, y, weights, past)
 
@@ -136,18 +137,19 @@ def _sum(x_hat, dy, part, shares):  # type: ignore[no-untyped-def]
 @kernel
 def _combine(images, of_channels, part, past):  # type: ignore[no-untyped-def]
     x_hat, dy, dx = images
-    weights = _rows(of_channels)
+    rows = _rows(of_channels)
+    weights = rows[0], rows[1], rows[2], rows[3], rows[4]
     for i in prange((dy.size + part - 1) // part):
         combine(dy, x_hat, i * part, min(dy.size, (i + 1) * part), dx, weights, past)
 
 
 @inlined
 def _rows(of_channels):  # type: ignore[no-untyped-def]
-    """Return four numbers of each channel as four rows, one for each place."""
-    rows = np.empty((4, row_length(of_channels[0].size)), np.float32)
-    for k in range(4):
+    """Return numbers of each channel as rows, one number for each place."""
+    rows = np.empty((len(of_channels), row_length(of_channels[0].size)), np.float32)
+    for k in range(len(rows)):
         _line_up(of_channels[k], rows[k])
-    return rows[0], rows[1], rows[2], rows[3]
+    return rows
 
 
 @inlined

@@ -155,8 +155,12 @@ def _backward(images, gain, lift, mean, rstd, sums):  # type: ignore[no-untyped-
         _scale_groups(t, rstd[n], channels)  # Σ dh (x − m) becomes Σ dh x̂
         sums[n, 0] = s[:channels]
         sums[n, 1] = t[:channels]
-        solve(g, s, t, rstd[n], size // channels, channels)
-        combine(dx, x, first, stop, dx, (g, t, centre, s), False)
+        a, r = b, g  # whose numbers have served
+        a[:channels] = gain[own]
+        repeat(a, channels)
+        spread_groups(rstd[n], r, channels)
+        solve(a, s, t, rstd[n], size // channels, channels)
+        combine(dx, x, first, stop, dx, (a, t, centre, s, r), False)
 
 
 @inlined

@@ -15,14 +15,15 @@ is large, and few where there are many pixels:
     v = ⟨(x − μ)²⟩,   r = 1 / √(v + ε)                                             (MO.2)
 
 Forward, the rest is a product and a sum. Backward, P of (NM.3) asks for two sums of each channel,
-and then dx is linear in dy and x:
+and then for one line; r comes last, for where a group is nearly constant it is large, and what it
+multiplies should be as near to 0 as it is on the page:
 
     s = Σ dy,   t = Σ dy x̂                                                         (MO.3)
-    dx = a dy + b (x − c) + d                                                      (MO.4)
+    dx = r [a dy + b (x − c) + d]                                                  (MO.4)
 
 For a group of M numbers in C/G channels, with q = r, or q = 1 where x − c is x̂ already,
 
-    a = r γ,   b = −q Σ_C a t / M,   d = −Σ_C a s / M                              (MO.5)
+    a = γ,   b = −q Σ_C γ t / M,   d = −Σ_C γ s / M                                (MO.5)
 """
 
 import math
@@ -211,10 +212,10 @@ def add_both(s, t, c, dy, x, rest):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def solve(a, s, t, scale, pixels, channels):  # type: ignore[no-untyped-def]
-    """Set s to d and t to b for each group; scale is the r of each, or 1 where x − c is x̂."""
-    each = channels // scale.size
-    for g in range(scale.size):
+def solve(a, s, t, q, pixels, channels):  # type: ignore[no-untyped-def]
+    """Set s to d and t to b, the same for all channels of a group."""
+    each = channels // q.size
+    for g in range(q.size):
         lanes = stretched = floats(ZERO)
         start, end = g * each, (g + 1) * each
         for c in range(start, end, 16):
@@ -223,14 +224,14 @@ def solve(a, s, t, scale, pixels, channels):  # type: ignore[no-untyped-def]
             stretched = fused(ac, load_part(t, c, end), stretched)
         share = F(-1 / (pixels * each))
         spread(total(lanes) * share, s, start, each)  # (MO.5)
-        spread(total(stretched) * share * scale[g], t, start, each)
+        spread(total(stretched) * share * q[g], t, start, each)
     repeat(s, channels)
     repeat(t, channels)
 
 
 @inlined
 def combine(dy, x, first, stop, dx, weights, past):  # type: ignore[no-untyped-def]
-    """Set dx to (MO.4); weights = (a, b, c, d) for the places of a row."""
+    """Set dx to (MO.4); weights = (a, b, c, d, r) for the places of a row."""
     row = weights[0].size
     whole = stop - (stop - first) % row
     for i in range(first, whole, row):
@@ -244,6 +245,6 @@ def combine(dy, x, first, stop, dx, weights, past):  # type: ignore[no-untyped-d
 
 @inlined
 def _combined(dy, x, weights, c):  # type: ignore[no-untyped-def]
-    a, b, centre, d = weights
+    a, b, centre, d, r = weights
     rest = fused(x - load(centre, c), load(b, c), load(d, c))
-    return fused(dy, load(a, c), rest)  # (MO.4)
+    return (dy * load(a, c) + rest) * load(r, c)  # (MO.4)

@@ -141,16 +141,15 @@ def _group_gradients(images, gamma, rstd, sums, past):  # type: ignore[no-untype
     size = dy.size // examples
     for n in prange(examples):
         first, stop = n * size, (n + 1) * size
-        columns = np.zeros((4, row_length(channels)), np.float32)
-        a, s, t, centre = columns[0], columns[1], columns[2], columns[3]
+        columns = np.zeros((5, row_length(channels)), np.float32)
+        a, r, s, t, centre = columns[0], columns[1], columns[2], columns[3], columns[4]
         sum_products(x_hat, dy, first, stop, s, t, channels)
         sums[n, 0], sums[n, 1] = s[:channels], t[:channels]
-        spread_groups(rstd[n], a, channels)
-        for c in range(channels):
-            a[c] *= gamma[c]
+        spread_groups(rstd[n], r, channels)
+        a[:channels] = gamma
         repeat(a, channels)
         solve(a, s, t, np.ones_like(rstd[n]), size // channels, channels)
-        combine(dy, x_hat, first, stop, dx, (a, t, centre, s), past)
+        combine(dy, x_hat, first, stop, dx, (a, t, centre, s, r), past)
 
 
 # Layer norm.
@@ -210,17 +209,15 @@ def _layer_gradients(images, gamma, rstd, sums, past):  # type: ignore[no-untype
             at, stop = row * channels, (row + 1) * channels
             level, stretch = _add_row(x_hat, dy, at, stop, gamma, s, t)
             r = rstd[row]
-            d, b = level * r / F(-channels), stretch * r / F(-channels)  # (MO.5)
+            d, b = level / F(-channels), stretch / F(-channels)  # (MO.5)
             whole = stop - channels % 16
             for i in range(at, whole, 16):
-                a = load(gamma, i - at) * r
                 rest = fused(load(x_hat, i), floats(b), floats(d))
-                put(dx, i, fused(load(dy, i), a, rest), past)  # (MO.4)
+                put(dx, i, (load(dy, i) * load(gamma, i - at) + rest) * r, past)  # (MO.4)
             if whole < stop:
-                a = load_part(gamma, whole - at, channels) * r
                 rest = fused(load_part(x_hat, whole, stop), floats(b), floats(d))
-                part_dx = fused(load_part(dy, whole, stop), a, rest)
-                store_part(dx, whole, part_dx, whole, stop)
+                g = load_part(dy, whole, stop) * load_part(gamma, whole - at, channels)
+                store_part(dx, whole, (g + rest) * r, whole, stop)
 
 
 @inlined
