@@ -30,6 +30,18 @@ def map(f: Callable[..., Any], tree: Any, *others: Any) -> Any:
     return {k: map(f, v, *(o[k] for o in others)) for k, v in tree.items()}
 
 
+def split(f: Callable[..., Any], count: int, tree: Any, *others: Any) -> Any:
+    """Apply f, which returns `count` results, leaf by leaf; return that many trees.
+
+    >>> split(lambda a: (a, -a), 2, {"b": 1, "c": 2})
+    ({'b': 1, 'c': 2}, {'b': -1, 'c': -2})
+    """
+    if not isinstance(tree, dict):
+        return f(tree, *others)
+    parts = {k: split(f, count, v, *(o[k] for o in others)) for k, v in tree.items()}
+    return tuple({k: part[i] for k, part in parts.items()} for i in range(count))
+
+
 def leaves(tree: Any) -> Iterator[Array]:
     """Yield the arrays of a tree in the order of their sorted paths."""
     yield from flatten(tree).values()

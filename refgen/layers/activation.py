@@ -1,10 +1,11 @@
 """Activations as layers without parameters; see refgen.ops.activation."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from refgen import ops
+from refgen import ops as reference
 from refgen.noise import Noise
+from refgen.ops.protocol import Ops
 from refgen.typing import Array, Cache, Grads, Params
 
 NAMES = ("relu", "leaky_relu", "sigmoid", "tanh", "silu", "softplus", "gelu")
@@ -15,6 +16,7 @@ class Activation:
     """One of NAMES, applied entry by entry."""
 
     name: str
+    ops: Ops = field(default=reference, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.name not in NAMES:
@@ -26,9 +28,9 @@ class Activation:
 
     def forward(self, params: Any, x: Array) -> tuple[Array, Cache]:
         """Return (y, cache)."""
-        y, cache = getattr(ops, f"{self.name}_forward")(x)
+        y, cache = getattr(self.ops, f"{self.name}_forward")(x)
         return y, cache
 
     def backward(self, dy: Array, cache: Cache) -> tuple[Array, Grads]:
         """Return (dx, {})."""
-        return getattr(ops, f"{self.name}_backward")(dy, cache), {}
+        return getattr(self.ops, f"{self.name}_backward")(dy, cache), {}

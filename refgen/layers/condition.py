@@ -76,7 +76,7 @@ class Condition:
         return Sequence(
             (
                 ("dense0", Dense(self.clock, self.size, 1.4, self.ops)),
-                ("silu", Activation("silu")),
+                ("silu", Activation("silu", self.ops)),
                 ("dense1", Dense(self.size, self.size, 1.0, self.ops)),
             )
         )

@@ -82,7 +82,7 @@ class TransformerBlock:
         size, ops = self.features, self.ops
         mlp = (
             ("dense0", Dense(size, 4 * size, 1.4, ops)),
-            ("gelu", Activation("gelu")),
+            ("gelu", Activation("gelu", ops)),
             ("dense1", Dense(4 * size, size, 0.0, ops)),
         )
         return {

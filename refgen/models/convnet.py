@@ -114,7 +114,7 @@ class ConvNet:
             for i in range(times + 1):
                 outputs = self.channels * 2**i
                 stages.append((f"conv{i}", Conv2d(inputs, outputs, gain=1.4, ops=self.ops)))
-                stages.append((f"silu{i}", Activation("silu")))
+                stages.append((f"silu{i}", Activation("silu", self.ops)))
                 if i < times:
                     stages.append((f"average{i}", Average()))
                 inputs = outputs
@@ -122,7 +122,7 @@ class ConvNet:
         hidden = Dense(math.prod(shape), self.hidden, 1.4, self.ops)
         return {
             "stages": Sequence(tuple(stages)),
-            "hidden": Sequence((("dense", hidden), ("silu", Activation("silu")))),
+            "hidden": Sequence((("dense", hidden), ("silu", Activation("silu", self.ops)))),
             "out": Sequence((("dense", Dense(self.hidden, self.classes, 1.0, self.ops)),)),
         }
 

@@ -166,18 +166,18 @@ def dcgan_generator(
         ("dense", Dense(latent, height * width * wide, 1.0, ops)),
         ("image", Reshape((height, width, wide))),
         ("norm0", BatchNorm(wide, ops=ops)),
-        ("relu0", Activation("relu")),
+        ("relu0", Activation("relu", ops)),
     ]  # (DC.1)
     for i in range(1, levels):
         layers += [
             (f"up{i}", ConvTranspose2d(wide, wide // 2, KERNEL, STRIDE, PADDING, ops=ops)),
             (f"norm{i}", BatchNorm(wide // 2, ops=ops)),
-            (f"relu{i}", Activation("relu")),
+            (f"relu{i}", Activation("relu", ops)),
         ]  # (DC.2)
         wide //= 2
     layers += [
         (f"up{levels}", ConvTranspose2d(wide, shape[2], KERNEL, STRIDE, PADDING, ops=ops)),
-        ("tanh", Activation("tanh")),
+        ("tanh", Activation("tanh", ops)),
     ]  # (DC.3)
     return Chain(tuple(layers))
 
@@ -198,7 +198,7 @@ def dcgan_discriminator(
         )
         if i:
             layers.append((f"norm{i}", BatchNorm(wide, ops=ops)))  # (DC.5)
-        layers.append((f"leaky{i}", Activation("leaky_relu")))
+        layers.append((f"leaky{i}", Activation("leaky_relu", ops)))
         inputs, wide = wide, 2 * wide
     height, width = _lowest(shape, levels)
     flat = height * width * inputs

@@ -45,7 +45,7 @@ def mlp(
     for i, (inputs, outputs) in enumerate(pairwise(sizes)):
         layers.append((f"dense{i}", Dense(inputs, outputs, gain if i == last else 1.4, ops)))
         if i < last:
-            layers.append((f"{activation}{i}", Activation(activation)))
+            layers.append((f"{activation}{i}", Activation(activation, ops)))
     return Sequence(tuple(layers))
 
 
@@ -114,7 +114,7 @@ class TimeMLP:
 
     def _layers(self) -> dict[str, Sequence]:
         """Return every piece by name; all but `in` and `shift` carry their activation."""
-        H, silu = self.hidden, ("silu", Activation("silu"))
+        H, silu = self.hidden, ("silu", Activation("silu", self.ops))
         layers = {
             "time": Sequence((("dense", Dense(self.embedding, H, 1.0, self.ops)), silu)),
             "in": Sequence((("dense", Dense(self.dim, H, 1.0, self.ops)),)),

@@ -69,7 +69,7 @@ class ResidualMLP:
         return summarize(self, self.init(Noise(0)), np.zeros((1, self.inputs)))
 
     def _layers(self) -> dict[str, Any]:
-        h, silu = self.hidden, Activation("silu")
+        h, silu = self.hidden, Activation("silu", self.ops)
         layers: dict[str, Any] = {
             "in": Dense(self.inputs, h, 1.0, self.ops),
             "out": Sequence((("silu", silu), ("dense", Dense(h, self.outputs, 1.0, self.ops)))),

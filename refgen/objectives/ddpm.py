@@ -78,14 +78,12 @@ class NoisePrediction:
         x, drawn = self.ops.noising_drawn(data, a, b, noise.at("noise").stream)  # (DD.1)
         noise_hat, model_cache = self.model.forward(params, x, t)
         w = loss_weights(self.schedule, self.weight)[t].astype(dtype)
-        residual = noise_hat - drawn
-        loss = w * np.sum(residual * residual, axis=tuple(range(1, residual.ndim)))  # (DD.2)
-        return {"loss": loss}, (w, residual, model_cache)
+        error, error_cache = self.ops.squared_error_forward(noise_hat, drawn)
+        return {"loss": w * error}, (w, error_cache, model_cache)  # (DD.2)
 
     def backward(self, dloss: Array, cache: Cache) -> Grads:
         """Return grads, in the tree of params."""
-        w, residual, model_cache = cache
-        each = np.reshape(w * dloss, (-1, *[1] * (residual.ndim - 1)))
-        dnoise_hat = 2.0 * each * residual  # (DD.5)
+        w, error_cache, model_cache = cache
+        dnoise_hat, _ = self.ops.squared_error_backward(w * dloss, error_cache)  # (DD.5)
         _, grads = self.model.backward(dnoise_hat, model_cache)
         return grads

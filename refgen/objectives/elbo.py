@@ -74,11 +74,11 @@ class Elbo:
 
     def _likelihood(self, x: Array, decoded: Array) -> tuple[Array, Cache]:
         if self.likelihood == "bernoulli":
-            return reference.bernoulli_nll_forward(x, decoded)
+            return self.ops.bernoulli_nll_forward(x, decoded)
         logvar = np.full_like(decoded[0], math.log(self.var))  # (X,)
         return reference.gaussian_nll_forward(x, decoded, logvar)
 
     def _likelihood_backward(self, dnll: Array, cache: Cache) -> Array:
         if self.likelihood == "bernoulli":
-            return reference.bernoulli_nll_backward(dnll, cache)[1]
+            return self.ops.bernoulli_nll_backward(dnll, cache)[1]
         return reference.gaussian_nll_backward(dnll, cache)[1]

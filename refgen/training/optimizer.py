@@ -70,10 +70,6 @@ class Adam:
             beta2=self.beta2,
             decay=decay,
         )
-        trees = (params, grads, moments["m"], moments["v"], moments["average"])
-        flat = [tree.flatten(t) for t in trees]
-        stepped = {path: step(*(f[path] for f in flat)) for path in flat[0]}
-        p, m, v, average = (
-            tree.unflatten({path: new[i] for path, new in stepped.items()}) for i in range(4)
-        )
+        before = (grads, moments["m"], moments["v"], moments["average"])
+        p, m, v, average = tree.split(step, 4, params, *before)
         return p, {"m": m, "v": v, "average": average}

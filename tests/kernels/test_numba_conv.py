@@ -171,6 +171,37 @@ def test_a_dense_layer_is_as_accurate_as_the_page(n, i, o, seed):
     judge("dense", arrays(seed, x=(n, i), w=(i, o), b=(o,)), {})
 
 
+@settings(max_examples=30, deadline=None)
+@given(
+    n=st.integers(1, 40),
+    i=st.integers(1, 40),
+    o=st.integers(1, 40),
+    name=st.sampled_from(["silu", "relu", "gelu", "leaky_relu"]),
+    seed=seeds,
+)
+def test_a_dense_layer_with_its_activation_is_as_accurate_as_the_page(n, i, o, name, seed):
+    judge("dense_act", arrays(seed, x=(n, i), w=(i, o), b=(o,)), {"activation": name})
+
+
+def test_an_unknown_activation_is_refused():
+    inputs = arrays(0, x=(4, 4), w=(4, 4), b=(4,))
+    with pytest.raises(ValueError, match="unknown activation 'swoosh'"):
+        TABLE.dense_act_forward(**inputs, activation="swoosh")
+
+
+@given(n=st.integers(0, 3), s=st.integers(1, 3000), scale=st.sampled_from([1.0, 100.0]), seed=seeds)
+def test_silu_and_relu_are_as_accurate_as_the_page(n, s, scale, seed):
+    x = scale * np.random.default_rng(seed).normal(size=(n, s))
+    for name in ("silu", "relu"):
+        judge(name, {"x": x.astype(np.float32)}, {})
+
+
+def test_what_is_not_a_number_stays_so():
+    x = np.array([np.nan, np.inf, -np.inf, 0.0], np.float32)
+    np.testing.assert_array_equal(TABLE.relu_forward(x)[0], [np.nan, np.inf, 0, 0])
+    np.testing.assert_array_equal(np.isnan(TABLE.silu_forward(x)[0]), [True, False, False, False])
+
+
 def test_a_sum_of_many_rows_is_cut_into_groups_that_leave_none_out(monkeypatch):
     monkeypatch.setattr(matrices, "GROUP", 3)
     for n in (1, 2, 7, 8, 65):

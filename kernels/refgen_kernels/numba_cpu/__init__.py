@@ -5,6 +5,12 @@ product and its sum are rounded once on CPUs that can: in matrix products and no
 """
 
 from refgen_kernels.numba_cpu import arrays, build, threads
+from refgen_kernels.numba_cpu.activation import (
+    relu_backward,
+    relu_forward,
+    silu_backward,
+    silu_forward,
+)
 from refgen_kernels.numba_cpu.adam import adam_ema_step
 from refgen_kernels.numba_cpu.attention import (
     attention_backward,
@@ -25,6 +31,10 @@ from refgen_kernels.numba_cpu.coupling import (
 from refgen_kernels.numba_cpu.dense import (
     dense_backward,
     dense_forward,
+)
+from refgen_kernels.numba_cpu.dense_act import (
+    dense_act_backward,
+    dense_act_forward,
 )
 from refgen_kernels.numba_cpu.fused import (
     group_norm_film_silu_backward,
@@ -102,6 +112,8 @@ __all__ = [
     "ddim_step_forward",
     "ddpm_step_drawn",
     "ddpm_step_forward",
+    "dense_act_backward",
+    "dense_act_forward",
     "dense_backward",
     "dense_forward",
     "euler_step_forward",
@@ -123,12 +135,16 @@ __all__ = [
     "noising_drawn",
     "noising_forward",
     "normals",
+    "relu_backward",
+    "relu_forward",
     "reparameterize_forward",
     "reparameterize_kl_backward",
     "reparameterize_kl_drawn",
     "reparameterize_kl_forward",
     "shift_backward",
     "shift_forward",
+    "silu_backward",
+    "silu_forward",
     "squared_error_backward",
     "squared_error_forward",
     "upsample_conv2d_backward",

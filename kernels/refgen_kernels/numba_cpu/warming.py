@@ -93,6 +93,8 @@ def _calls() -> dict[str, Callable[[], Any]]:
             _both("concat", image, image),
         ),
         "dense": lambda: _both("dense", large, _ones(128, 128), _ones(128)),
+        "dense_act": lambda: _both("dense_act", large, _ones(128, 128), _ones(128)),
+        "relu": lambda: _both("relu", x),
         "conv2d": lambda: _both("conv2d", image, w, b, padding=1),
         "conv2d, exact": lambda: _exactly("conv2d", image, w, b, padding=1),
         "upsample_conv2d": lambda: _both("upsample_conv2d", image, w, b, padding=1),
