@@ -101,7 +101,8 @@ def layer_norm_backward(dy: Array, cache: NormCache) -> tuple[Array, Array, Arra
 def in_groups(x: Array, groups: int, gamma: Array, beta: Array) -> bool:
     """Tell whether a kernel takes them; the page takes what is empty, and refuses the rest."""
     fits = x.ndim > 1 and gamma.shape == beta.shape == x.shape[-1:]
-    return fits and single(x, gamma, beta) and x.size > 0 < groups and x.shape[-1] % groups == 0
+    fits = fits and single(x, gamma, beta) and x.size > 0
+    return bool(fits and groups > 0 and x.shape[-1] % groups == 0)
 
 
 def rows(a: Array) -> Array:
