@@ -1,9 +1,8 @@
 """The reference: the pages of refgen, as they stand."""
 
-from collections.abc import Callable
-from typing import Any
-
-from benchmarks.cases import STREAM, Case
+from benchmarks import calls, steps
+from benchmarks.calls import Call
+from benchmarks.cases import Case
 from refgen import ops
 from refgen.ops.protocol import Ops
 from refgen.typing import Array
@@ -11,33 +10,33 @@ from refgen.typing import Array
 VERSIONS = ("numpy",)
 
 
-def prepare(case: Case, arrays: dict[str, Array]) -> Callable[[], Any]:
+def prepare(case: Case) -> Call:
     """Return what is timed."""
-    return call_of(ops, case, arrays)
+    return prepared(ops, case)
 
 
-def results(case: Case, call: Callable[[], Any]) -> tuple[list[Array], Array | None]:
+def results(case: Case, call: Call) -> tuple[list[Array], Array | None]:
     """Return the outputs, and the noise they were made of where it is not refgen's."""
-    out = call()
-    return list(out) if isinstance(out, tuple) else [out], None
+    return evidence(ops, case, call)
 
 
-def call_of(table: Ops, case: Case, arrays: dict[str, Array]) -> Callable[[], Any]:
-    """Return a call of one op of any table; an update goes on from its own last result."""
-    op, static = getattr(table, case.op), case.static
-    inputs = tuple(arrays.values())
-    if case.op == "normals":
-        return lambda: op(STREAM, 0, case.size[0])
-    if case.op.endswith("_drawn"):
-        return lambda: op(*inputs, STREAM, **static)
-    if case.op != "adam_ema_step":
-        return lambda: op(*inputs, **static)
-    state = arrays["p"], arrays["m"], arrays["v"], arrays["average"]
+def about(case: Case) -> dict[str, object]:
+    """Return the module that computes the case, and for a whole step its arithmetic."""
+    return described(ops, case)
 
-    def update() -> Any:
-        nonlocal state
-        p, m, v, average = state
-        state = op(p, arrays["g"], m, v, average, **static)
-        return state
 
-    return update
+def prepared(table: Ops, case: Case) -> Call:
+    """Return what is timed, by any table."""
+    return steps.build(table, case) if case.whole else calls.build(table, case, case.arrays())
+
+
+def evidence(table: Ops, case: Case, call: Call) -> tuple[list[Array], None]:
+    """Return what is judged, by any table."""
+    return (steps.evidence(table, case) if case.whole else calls.outputs(call())), None
+
+
+def described(table: Ops, case: Case) -> dict[str, object]:
+    """Return what stands in the row beside the figures, for any table."""
+    if case.whole:
+        return {"flops": steps.flops(case)}
+    return {"run_by": calls.run_by(table, case)}

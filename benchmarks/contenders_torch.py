@@ -1,95 +1,104 @@
-"""PyTorch as its users write it. TORCH_COMPILE=1 compiles the same functions.
+"""PyTorch as its users write it.
 
-PyTorch draws from its own generator. To be judged, a drawing op is run twice from one state of
-that generator: once to see the noise, once as it is timed. Compiled code draws otherwise than it
-shows, so there the function is judged before it is compiled.
+TORCH_COMPILE=1 compiles the same functions, TORCH_LAST=1 puts channels of images last in memory.
+
+A forward is timed without autograd; a backward is autograd's alone, from one graph that is kept;
+both is the two together. PyTorch draws from its own generator. To be judged, a drawing op is run
+twice from one state of that generator: once to see the noise, once as it is timed. Compiled code
+draws otherwise than it shows, so there the function is judged before it is compiled.
 """
 
-import os
 from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch._functorch.config
 
+from benchmarks import steps_torch, torch_ops
+from benchmarks.calls import PARTS, Call, Skipped
 from benchmarks.cases import Case
+from benchmarks.steps_torch import COMPILE, LAST
+from benchmarks.torch_ops import Tensor
 from refgen.typing import Array
 
 VERSIONS = ("torch",)
-COMPILE = bool(os.environ.get("TORCH_COMPILE"))
-Tensor = Any  # torch.Tensor; PyTorch need not be installed where types are checked
-torch.set_grad_enabled(False)
 
 
-def prepare(case: Case, arrays: dict[str, Array]) -> Callable[[], Any]:
-    """Return what is timed."""
+def prepare(case: Case) -> Call:
+    """Return what is timed, compiled. Raises Skipped for an op that is not written here."""
+    torch.set_grad_enabled(False)  # for this process, which does nothing else
     if case.op == "normals":
-        return lambda: torch.randn(case.size)
-    inputs = {name: torch.from_numpy(a.copy()) for name, a in arrays.items()}
-    if case.op == "adam_ema_step":
-        return _adam(inputs, **case.static)
-    function = FUNCTIONS[case.op]
+        return lambda: torch.randn(case.dims["N"])
+    call = steps_torch.build(case) if case.whole else _call(case, COMPILE)
     if COMPILE:
-        function = torch.compile(function, fullgraph=True, dynamic=False)
-    return _call(function, inputs, case.static)
+        call()
+    return call
 
 
-def results(case: Case, call: Callable[[], Any]) -> tuple[list[Array], Array | None]:
+def results(case: Case, call: Call) -> tuple[list[Array], Array | None]:
     """Return the outputs and the noise they were made of."""
+    if case.whole:
+        return steps_torch.evidence(case), None
     noise = None
-    if case.size:
+    if case.drawn():
         torch.manual_seed(3)
-        noise = torch.randn(case.size).numpy()
+        noise = torch.randn(case.drawn()).numpy()
         torch.manual_seed(3)
-        if COMPILE and case.op in FUNCTIONS:
-            inputs = {name: torch.from_numpy(a) for name, a in case.arrays().items()}
-            call = _call(FUNCTIONS[case.op], inputs, case.static)
+        if COMPILE and case.op != "normals":
+            call = _call(case, compiled=False)
     out = call()
-    return [o.numpy() for o in (out if isinstance(out, tuple) else (out,))], noise
+    found = list(out) if isinstance(out, (tuple, list)) else [out]
+    wrt = {"dgrad": ["x"], "wgrad": ["w", "b"]}.get(case.call, list(case.row.wrt))
+    of_arguments = wrt if case.call in ("backward", "both", *PARTS) else []
+    names = [""] * (len(found) - len(of_arguments)) + of_arguments
+    return [torch_ops.array(case, n, x) for n, x in zip(names, found, strict=True)], noise
 
 
-def _call(
-    function: Callable[..., Any], inputs: dict[str, Tensor], static: dict[str, Any]
-) -> Callable[[], Any]:
-    values = tuple(inputs.values())
-    return lambda: function(*values, **static)
+def about(case: Case) -> dict[str, object]:
+    """Return a whole step's arithmetic, by PyTorch's own count."""
+    return {"flops": steps_torch.flops(case)} if case.whole else {}
 
 
-def _noising(data: Tensor, noise: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    return a[:, None, None, None] * data + b[:, None, None, None] * noise
+def _call(case: Case, compiled: bool) -> Call:
+    """Return the call of an op."""
+    inputs = {n: torch_ops.tensor(case, n, a, LAST) for n, a in case.arrays().items()}
+    if case.op == "adam_ema_step":
+        return _adam(inputs, **case.keywords())
+    name = case.name if case.call == "drawn" else case.op
+    if name not in torch_ops.FUNCTIONS:
+        raise Skipped(f"{name} is not written in PyTorch here")
+    function: Callable[..., Any] = torch_ops.FUNCTIONS[name]
+    if compiled:
+        torch._functorch.config.donated_buffer = False  # backward comes more than once
+        function = torch.compile(function, fullgraph=True, dynamic=False)
+    values, static = tuple(inputs.values()), case.keywords()
+    if case.call in ("", "forward", "drawn"):
+        return lambda: function(*values, **static)
+    wrt = [inputs[n].requires_grad_() for n in case.row.wrt]
+
+    def forward() -> list[Tensor]:
+        with torch.enable_grad():
+            out = function(*values, **static)
+        return list(out) if isinstance(out, tuple) else [out]
+
+    ys = forward()
+    shapes = [torch_ops.array(case, "", y).shape for y in ys]
+    dys = [torch_ops.tensor(case, "dy", d, LAST) for d in case.gradients(shapes)]
+    if case.call in PARTS:
+        return torch_ops.convolution_parts(case, dys[0], *(a.detach() for a in values[:2]))
+    pairs = [(y, dy) for y, dy in zip(ys, dys, strict=True) if y.requires_grad]
+    made, arriving = [y for y, _ in pairs], [dy for _, dy in pairs]
+    if case.call == "backward":
+        return lambda: torch.autograd.grad(made, wrt, arriving, retain_graph=True)
+
+    def both() -> list[Tensor]:
+        made = forward()
+        return [*made, *torch.autograd.grad(made, wrt, arriving)]
+
+    return both
 
 
-def _noising_drawn(data: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    noise = torch.randn_like(data)
-    return a[:, None, None, None] * data + b[:, None, None, None] * noise, noise
-
-
-def _reparameterize_kl(mu: Tensor, logvar: Tensor) -> tuple[Tensor, Tensor]:
-    z = mu + torch.exp(0.5 * logvar) * torch.randn_like(mu)
-    return z, 0.5 * torch.sum(mu * mu + logvar.exp() - 1 - logvar, dim=1)
-
-
-def _ddpm(x: Tensor, noise_hat: Tensor, alpha: float, alpha_bar: float, sigma: float) -> Tensor:
-    mean = (x - (1 - alpha) / (1 - alpha_bar) ** 0.5 * noise_hat) / alpha**0.5
-    return mean + sigma * torch.randn_like(x)
-
-
-def _ddim(
-    x: Tensor, noise_hat: Tensor, alpha_bar: float, alpha_bar_next: float, sigma: float
-) -> Tensor:
-    data = (x - (1 - alpha_bar) ** 0.5 * noise_hat) / alpha_bar**0.5
-    return alpha_bar_next**0.5 * data + (1 - alpha_bar_next - sigma**2) ** 0.5 * noise_hat
-
-
-FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "noising_forward": _noising,
-    "noising_drawn": _noising_drawn,
-    "reparameterize_kl_drawn": _reparameterize_kl,
-    "ddpm_step_drawn": _ddpm,
-    "ddim_step_drawn": _ddim,
-}
-
-
-def _adam(inputs: dict[str, Tensor], step: int, lr: float, decay: float) -> Callable[[], Any]:
+def _adam(inputs: dict[str, Tensor], step: int, lr: float, decay: float) -> Call:
     """Use the fused optimizer, in place, and lerp for the average: what is fastest there."""
     p = torch.nn.Parameter(inputs["p"])
     p.grad = inputs["g"]
