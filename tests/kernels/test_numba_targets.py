@@ -68,7 +68,8 @@ def test_the_inner_loop_of_a_product_is_vectors_from_end_to_end(found):
     loops = re.findall(r"(\.LBB\d+_\d+):\n((?:(?!\.LBB\d+_\d+:).)*?)j\w+\s+\1\n", body, re.S)
     inner = max((b for _, b in loops), key=lambda b: b.count(multiply))
     wanted = int(rows) * int(vectors) * registers
-    assert len(re.findall(rf"{multiply}[^\n]*%{register}", inner)) == wanted
+    done = len(re.findall(rf"{multiply}[^\n]*%{register}", inner))
+    assert done in (wanted, 2 * wanted, 4 * wanted), "one step, or several unrolled"
     assert not re.search(rf"mov\w*\s+%{register}\d+, [-\d]*\(%rsp\)", inner), "a register spills"
 
 
