@@ -63,8 +63,9 @@ def conv2d_backward(dy: Array, cache: ConvCache) -> tuple[Array, Array, Array]:
     x, w, geometry = cache
     if not (single(dy, x, w) and _even(*geometry[1:3], geometry.groups) and _worth(x, w, geometry)):
         return page.conv2d_backward(dy, cache)
-    dw, db = filter_gradient(x, dy, geometry)
-    return spread(dy, w, geometry), dw, db
+    outputs, wide = w.shape[3], padded(dy)  # once, for both that read it
+    dw, db = filter_gradient(x, wide, geometry)
+    return spread(wide, padded(w, 3), geometry), dw[..., :outputs], db[:outputs]
 
 
 def conv_transpose2d_forward(

@@ -17,9 +17,9 @@ import numpy as np
 from numba import prange
 
 from refgen.typing import Array
-from refgen_kernels.numba_cpu.arrays import empty
+from refgen_kernels.numba_cpu.arrays import empty, flat
 from refgen_kernels.numba_cpu.build import inlined, kernel
-from refgen_kernels.numba_cpu.simd import floats, load, store, turn
+from refgen_kernels.numba_cpu.simd import floats, load, load_part, store, store_part, turn
 from refgen_kernels.numba_cpu.tile import WIDE, multiply, multiply_turned
 
 F = np.float32
@@ -38,9 +38,12 @@ def padded(x: Array, axis: int = -1, multiple: int = 16) -> Array:
     shape = list(x.shape)
     shape[axis] += missing
     wider = empty(tuple(shape))
-    wider[...] = ZERO
+    if axis in (-1, x.ndim - 1):
+        _fill_up(wider.size, flat(x), flat(wider), x.shape[-1], shape[-1])
+        return wider
     place = [slice(None)] * x.ndim
     place[axis] = slice(x.shape[axis])
+    wider[...] = ZERO
     wider[tuple(place)] = x
     return wider
 
@@ -95,6 +98,18 @@ def row_sums_of(x: Array, matrices: int, rows: int, columns: int) -> Array:
 def panel_width(start, columns):  # type: ignore[no-untyped-def]
     """Return how many columns the panel that begins at start has: as many as a tile, or 16."""
     return WIDE if start + WIDE <= columns else 16
+
+
+@kernel
+def _fill_up(x, wider, columns, wide):  # type: ignore[no-untyped-def]
+    rows = wider.size // wide
+    for task in prange((rows + ROWS - 1) // ROWS):
+        for i in range(task * ROWS, min(rows, (task + 1) * ROWS)):
+            for j in range(0, wide, 16):
+                store_part(wider, i * wide + j, floats(ZERO), i * wide, (i + 1) * wide)
+            for j in range(0, columns, 16):
+                part = load_part(x, i * columns + j, (i + 1) * columns)
+                store_part(wider, i * wide + j, part, i * wide, i * wide + columns)
 
 
 @kernel
