@@ -14,7 +14,8 @@ from refgen import tree
 from refgen.ops.catalog import CATALOG
 from refgen.ops.protocol import Ops
 
-ROWS = {op.forward: op for op in CATALOG}
+UNLISTED = ("activation", "join")  # pages of ops that have no parameters and do hardly any work
+ROWS = {op.forward: op for op in CATALOG if op.page not in UNLISTED}
 
 
 class Row(NamedTuple):
