@@ -6,6 +6,7 @@ it must write, on all cores. Arithmetic: fused multiply-adds in registers, on al
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,8 @@ from refgen_kernels.numba_cpu.build import TARGET
 from refgen_kernels.numba_cpu.simd import floats, fused, load, store, store_past, total
 
 VERSIONS = ()
-PART = 1024  # floats of each array that one task moves: they meet in the nearest cache
+PARTS = (128, 1024)  # floats of each array in turn: few suit the memory, many suit the caches
+KINDS = tuple((part, past) for part in PARTS for past in (0, 1))  # past the caches, or not
 APART = 1088  # floats between arrays beyond that, so that they do not share places of the cache
 SMALL = 0.01  # of all traffic; arrays below it, such as biases, are left out
 LANES = 16
@@ -31,13 +33,13 @@ ZERO = np.float32(0)
 
 
 def prepare(case: Case) -> Call:
-    """Return a call that moves what the case must move, by the faster of two kinds of stores."""
+    """Return a call that moves what the case must move, in the fastest of four ways."""
     counted = counts(case)
     reads, writes = (_large(sizes, counted.moved) for sizes in (counted.reads, counted.writes))
     if not writes:
         raise Skipped("a whole step is limited by arithmetic alone")
     move = _mover(reads, writes)
-    return min((lambda: move(0), lambda: move(1)), key=_seconds)
+    return min((partial(move, part, past) for part, past in KINDS), key=_seconds)
 
 
 def results(case: Case, call: Call) -> None:
@@ -65,20 +67,24 @@ def _large(sizes: tuple[int, ...], moved: int) -> list[int]:
     return [-(-size // 64) * 64 for size in sizes if 4 * size >= SMALL * moved]
 
 
-def _mover(reads: list[int], writes: list[int]) -> Callable[[int], Any]:
-    """Return the loop over those arrays; its argument tells it to write past the caches."""
+def _mover(reads: list[int], writes: list[int]) -> Callable[[int, int], Any]:
+    """Return the loop over those arrays, as a function of how it goes: (part, past)."""
     sizes = np.array([*reads, *writes])
     starts = np.concatenate([[0], np.cumsum(sizes + APART)])
     memory: Array = empty((max(int(starts[-1]), 1 << 16),))  # large enough to be aligned
     memory[:] = 1.0
-    tasks = max(1, -(-int(sizes.max()) // PART))
-    return lambda past: _move(memory, starts, sizes, len(reads), tasks, past)
+    largest = int(sizes.max())
+
+    def move(part: int, past: int) -> Any:
+        return _move(memory, starts, sizes, len(reads), -(-largest // part), past)
+
+    return move
 
 
 def _seconds(call: Call) -> float:
     call()
     found = []
-    for _ in range(3):
+    for _ in range(5):
         start = time.perf_counter()
         call()
         found.append(time.perf_counter() - start)

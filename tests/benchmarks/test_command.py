@@ -1,5 +1,8 @@
 """The command: who takes part, who is missing, what it writes, and how long rounds are."""
 
+import doctest
+import importlib
+import inspect
 import json
 import subprocess
 import sys
@@ -126,10 +129,10 @@ def test_the_limits_move_what_they_say_and_multiply():
     from benchmarks import contenders_limit
 
     reads, writes = [64 * 1000, 128], [64 * 2000]
-    for past in (0, 1):
+    for part, past in contenders_limit.KINDS:
         move = contenders_limit._mover(reads, writes)
-        memory = move.__closure__[0].cell_contents
-        move(past)
+        memory = inspect.getclosurevars(move).nonlocals["memory"]
+        move(part, past)
         start = sum(reads) + 2 * contenders_limit.APART
         assert (memory[start : start + writes[0]] != 1.0).all()  # every number was written
         assert (memory[: reads[0]] == 1.0).all()
@@ -199,3 +202,10 @@ def test_the_command_writes_what_it_promises(tmp_path):
     assert {row["backend"] for row in found["rows"]} == {"numpy", "numba"}
     assert found["limits"]["copy_gb_per_s"]["noising_drawn:64x32x32x3"] > 0
     assert found["limits"]["arithmetic_gflops"] > 0
+
+
+@pytest.mark.tiny
+@pytest.mark.parametrize("name", ["__main__", "cases", "machine", "report"])
+def test_examples_in_docstrings_run(name):
+    module = importlib.import_module(f"benchmarks.{name}")
+    assert doctest.testmod(module).failed == 0
