@@ -33,10 +33,10 @@ def some_allowed(seed, queries, keys):
     return mask
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=60, deadline=None, derandomize=True)  # of few numbers one may be lucky
 @given(
     n=st.integers(0, 2), q=tokens, k=tokens, heads=st.integers(1, 3), d=sizes, e=sizes,
-    masked=st.booleans(), spread=st.sampled_from([1.0, 10.0]), seed=seeds,
+    masked=st.booleans(), spread=st.sampled_from([1.0, 3.0]), seed=seeds,
 )  # fmt: skip
 def test_attention_is_as_accurate_as_the_page(n, q, k, heads, d, e, masked, spread, seed):
     inputs = arrays(seed, n, q, k, heads, d, e, spread)
