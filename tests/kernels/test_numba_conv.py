@@ -258,3 +258,10 @@ def test_a_second_pass_takes_no_memory_from_the_system():
     for _ in range(3):
         run(TABLE, "conv2d", inputs, static, np.float32)
     assert memory.lent + memory.kept == taken
+
+
+def test_the_sigmoid_is_right_to_three_units_in_the_last_place():
+    x = np.linspace(-86, 86, 1_000_001, dtype=np.float32)
+    _, cache = TABLE.silu_forward(x)
+    gold = 1 / (1 + np.exp(-x.astype(np.float64)))
+    assert (np.abs(cache.sigmoid - gold) / np.spacing(gold.astype(np.float32))).max() < 3

@@ -1,4 +1,4 @@
-r"""Exponential, sigmoid and logarithm, on sixteen lanes: no mathematical library is called.
+r"""Exponential and sigmoid, on sixteen lanes: no mathematical library is called.
 
 With k the integer nearest to x / ln 2 and r = x − k ln 2, so that |r| ≤ ½ ln 2,
 
@@ -10,28 +10,22 @@ small or too large for a normal float32 are rounded like all others. Measured on
 [−87, 88]: at most 1.2 ulp.
 
 Where a result may differ from one CPU to another in its last bit, x and 2ᵏ are simpler to
-handle: `sigmoid` limits x to ±87, so that neither e⁻ˣ nor 2ᵏ leaves the normal numbers.
+handle: `sigmoid` limits x to ±87, so that neither e⁻ˣ nor 2ᵏ leaves the normal numbers, and adds
+k to the exponent as it stands in the sum with 1.5 · 2²³: what else is in it is shifted out.
 
     σ(x) = 1 / (1 + e⁻ˣ)                                                           (EX.2)
-
-The logarithm is that of the noise (N.5), with its polynomial P:  m ∈ [√½, √2),  s = m − 1,
-
-    ln(2ᵉ m) = e ln 2 + s − ½ s² + s³ P(s)                                         (EX.3)
 """
 
 import numpy as np
 
-from refgen.noise import LN2, SQRT_HALF
-from refgen.noise import P as LOG
+from refgen.noise import LN2
 from refgen_kernels.numba_cpu.build import inlined
 from refgen_kernels.numba_cpu.simd import (
     bits_of,
     clamp,
     float_of_bits,
-    float_of_signed,
     floats,
     fused,
-    reciprocal,
     shift_signed,
     where_above,
 )
@@ -42,8 +36,7 @@ LOWEST, HIGHEST = F(-105), F(90)  # beyond, eˣ is 0 or infinite whatever x is
 PER_LN2, LN2_HIGH, LN2_LOW, ONE = F(1 / np.log(2)), F(LN2[0]), F(LN2[1]), F(1)
 ROUND, ROUND_BITS = F(1.5 * 2**23), U(0x4B400000)
 ONE_WORD, BIAS, MANTISSA = U(1), U(127), U(23)
-P = tuple(F(p) for p in LOG)
-ROOT, FRACTION, MOST, HALF, ZERO = U(SQRT_HALF), U(0x7FFFFF), F(87), F(0.5), F(0)
+MOST, ZERO = F(87), F(0)
 
 
 @inlined
@@ -78,34 +71,17 @@ def _power(x):  # type: ignore[no-untyped-def]
     q = fused(q, r, floats(Q[2]))
     q = fused(q, r, floats(Q[3]))
     q = fused(q, r, floats(Q[4]))
-    fraction = fused(r * r, q, r) + ONE
-    return float_of_bits(bits_of(fraction) + ((bits_of(rounded) - ROUND_BITS) << MANTISSA))
+    fraction = fused(fused(q, r, floats(ONE)), r, floats(ONE))
+    return float_of_bits(bits_of(fraction) + (bits_of(rounded) << MANTISSA))  # (EX.1)
 
 
 @inlined
 def sigmoid(x):  # type: ignore[no-untyped-def]
     """Return σ(x), to about two units in the last place."""
-    return reciprocal(_power(floats(ZERO) - clamp(x, -MOST, MOST)) + ONE)  # (EX.2)
+    return floats(ONE) / (_power(floats(ZERO) - clamp(x, -MOST, MOST)) + ONE)  # (EX.2)
 
 
 @inlined
 def decay(x):  # type: ignore[no-untyped-def]
     """Return eˣ of x ≤ 0: 0 where it would be less than 10⁻³⁷."""
     return where_above(x, -MOST, _power(clamp(x, -MOST, ZERO)))
-
-
-@inlined
-def logarithm(x):  # type: ignore[no-untyped-def]
-    """Return ln x of positive normal numbers."""
-    above = bits_of(x) - ROOT
-    exponent = shift_signed(above, MANTISSA)
-    e, s = float_of_signed(exponent), float_of_bits((above & FRACTION) + ROOT) - ONE
-    p = fused(s, floats(P[0]), floats(P[1]))
-    p = fused(p, s, floats(P[2]))
-    p = fused(p, s, floats(P[3]))
-    p = fused(p, s, floats(P[4]))
-    p = fused(p, s, floats(P[5]))
-    p = fused(p, s, floats(P[6]))
-    p = fused(p, s, floats(P[7]))
-    tail = fused(s * s * s, p, e * LN2_LOW) - s * s * HALF
-    return s + tail + e * LN2_HIGH  # (EX.3)

@@ -21,8 +21,6 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
 
-from refgen_kernels.numba_cpu.build import TARGET
-
 WIDTH, EIGHT = 16, 8
 FLOAT, WORD, DOUBLE_WORD, FLAG = ir.FloatType(), ir.IntType(32), ir.IntType(64), ir.IntType(1)
 FLOATS, WORDS = ir.VectorType(FLOAT, WIDTH), ir.VectorType(WORD, WIDTH)
@@ -187,26 +185,6 @@ def fused(context: Any, x: Any, y: Any, z: Any) -> Any:
         return _call(build, "llvm.fmuladd.v16f32", FLOATS, x, y, z)
 
     return F16(F16, F16, F16), _emit(emit)
-
-
-@vector_function
-def reciprocal(context: Any, x: Any) -> Any:
-    """Return 1 / x of positive normal numbers, to about one unit in the last place.
-
-    AVX-512 estimates 14 bits at once; a step of Newton's, y + y (1 − x y), doubles them. A
-    division takes three times as long.
-    """
-
-    def emit(build: Any, x: Any) -> Any:
-        one = ir.Constant(FLOATS, [1.0] * WIDTH)
-        if TARGET != "avx512":
-            return build.fdiv(one, x)
-        zeros, all_lanes = ir.Constant(FLOATS, None), ir.Constant(ir.IntType(16), 0xFFFF)
-        y = _call(build, "llvm.x86.avx512.rcp14.ps.512", FLOATS, x, zeros, all_lanes)
-        left = _call(build, "llvm.fmuladd.v16f32", FLOATS, build.fneg(x), y, one)
-        return _call(build, "llvm.fmuladd.v16f32", FLOATS, left, y, y)
-
-    return F16(F16), _emit(emit)
 
 
 @vector_function
