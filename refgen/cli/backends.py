@@ -51,8 +51,9 @@ def choose(name: str) -> tuple["Ops", str]:
             "move them there yet; use --backend numba, and `python -m benchmarks` for its kernels",
             terms.MISSING,
         )
-    # Threads that spin while they wait save 50 µs a kernel, and lose 10 ms to any other program.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # Threads that sleep between kernels take 60 µs to wake; threads that spin rob other programs,
+    # which rob them in turn. So they spin for some 30 µs, which is enough between two kernels.
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     twin = importlib.import_module(f"refgen_kernels.{BACKENDS[wanted]}")
     twin.hold_blas()
     table = overlay(twin)

@@ -53,10 +53,10 @@ def adam_ema_step(
     keep = F(beta1), F(1 - beta1), F(beta2), F(1 - beta2), F(decay), F(1 - decay)
     scale, unbias = F(lr / (1 - beta1**step)), F(1 / math.sqrt(1 - beta2**step))  # (AD.2)
     before = flat(p), flat(g), flat(m), flat(v), flat(average)
-    p, m, v, average = (empty(p.shape) for _ in range(4))
-    after = flat(p), flat(m), flat(v), flat(average)
-    _step(p.size, before, after, keep, scale, unbias, F(eps), outgrows(p.size, 9))
-    return p, m, v, average
+    whole = p.size + -p.size % 16  # so that each begins at a line of the cache
+    rows = empty((4, whole))[:, : p.size]
+    _step(p.size, before, tuple(rows), keep, scale, unbias, F(eps), outgrows(p.size, 9))
+    return rows[0].reshape(p.shape), *(row.reshape(p.shape) for row in rows[1:])
 
 
 @kernel

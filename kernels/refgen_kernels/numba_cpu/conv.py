@@ -24,7 +24,13 @@ from refgen.typing import Array
 from refgen_kernels.numba_cpu import direct, winograd
 from refgen_kernels.numba_cpu.arrays import empty, flat, single
 from refgen_kernels.numba_cpu.dense import rows_times, rows_times_turned, rows_turned_times
-from refgen_kernels.numba_cpu.matrices import padded, panels, row_sums, turned
+from refgen_kernels.numba_cpu.matrices import (
+    padded,
+    panels,
+    row_sums,
+    turned,
+    turned_panels,
+)
 from refgen_kernels.numba_cpu.tile import WIDE
 
 TILES = 16  # of Winograd, transformed together: they and what comes next fit the second cache
@@ -136,13 +142,14 @@ def spread(
         return dx.reshape(*dy.shape[:3], channels)
     image, weights, bias = padded(dy), padded(padded(w, 2), 3), padded(b)
     inputs, outputs = weights.shape[2:]
-    taps = turned(flat(weights), weights.shape[0] * weights.shape[1], inputs, outputs)
+    taps = weights.shape[0] * weights.shape[1]
     if by_winograd(geometry):
-        u = _filter_points(taps, outputs, inputs, turned=True)
+        exchanged = turned(flat(weights), taps, inputs, outputs)
+        u = _filter_points(exchanged, outputs, inputs, turned=True)
         dx = _tiles(image, u, bias, (n, *geometry.image, outputs, inputs), pooled=pooled)
     else:
         sizes, windows, scratch = _direct(n, geometry, inputs, outputs)
-        p = panels(taps, weights.shape[0] * weights.shape[1], outputs, inputs)
+        p = turned_panels(flat(weights), taps, inputs, outputs)
         dx = empty((n, *geometry.image, inputs))
         work = _work(sizes, windows)
         direct.spread(work, flat(image), p, bias, flat(dx), scratch, sizes, windows)

@@ -16,7 +16,7 @@ from refgen_kernels.numba_cpu.matrices import (
     product,
     product_turned,
     row_sums,
-    turned,
+    turned_panels,
 )
 
 THIN = 8  # inputs, outputs or rows below which a tile would hold mostly zeros
@@ -56,7 +56,7 @@ def rows_times_turned(dy: Array, w: Array) -> Array:
     n, inputs = dy.shape[0], w.shape[0]
     wide, weights = padded(dy), padded(padded(w, 0), 1)
     columns, rows = weights.shape
-    p = panels(turned(flat(weights), 1, columns, rows), 1, rows, columns)
+    p = turned_panels(flat(weights), 1, columns, rows)
     dx = product(flat(wide), p, np.zeros(columns, np.float32), n, rows, columns)
     return dx.reshape(n, -1)[:, :inputs]
 

@@ -62,6 +62,13 @@ def turned(w: Array, matrices: int, rows: int, columns: int) -> Array:
     return t
 
 
+def turned_panels(w: Array, matrices: int, rows: int, columns: int) -> Array:
+    """Return the panels of every matrix transposed."""
+    p = empty((w.size,))
+    _turned_panels(w.size, w, p, matrices, rows, columns)
+    return p
+
+
 def product(x: Array, p: Array, bias: Array, rows: int, inputs: int, outputs: int) -> Array:
     """Return x w + bias : (rows, outputs), from the panels of w."""
     y = empty((rows * outputs,))
@@ -132,6 +139,18 @@ def _turn(w, t, matrices, rows, columns):  # type: ignore[no-untyped-def]
         first, i = task // (rows // 16) * rows * columns, task % (rows // 16) * 16
         for j in range(0, columns, 16):
             turn(w, first + i * columns + j, columns, t, first + j * rows + i, rows)
+
+
+@kernel
+def _turned_panels(w, p, matrices, rows, columns):  # type: ignore[no-untyped-def]
+    for task in prange(matrices * (rows // 16)):
+        first, i = task // (rows // 16) * rows * columns, task % (rows // 16) * 16
+        start = i - i % WIDE
+        width = panel_width(start, rows)
+        start = start if width == WIDE else i
+        to = first + start * columns + i - start
+        for j in range(0, columns, 16):
+            turn(w, first + i * columns + j, columns, p, to + j * width, width)
 
 
 @kernel
