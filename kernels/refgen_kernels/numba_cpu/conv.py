@@ -138,7 +138,7 @@ def spread(
     n, channels = len(dy), w.shape[2]
     b = np.zeros(channels, np.float32) if b is None else b
     if _pointwise(geometry):
-        dx = rows_times_turned(dy.reshape(-1, dy.shape[3]), w[0, 0]) + (b if b.any() else 0)
+        dx = rows_times_turned(dy.reshape(-1, dy.shape[3]), w[0, 0], b)
         return dx.reshape(*dy.shape[:3], channels)
     image, weights, bias = padded(dy), padded(padded(w, 2), 3), padded(b)
     inputs, outputs = weights.shape[2:]

@@ -37,7 +37,7 @@ def dense_backward(dy: Array, cache: DenseCache) -> tuple[Array, Array, Array]:
     if not (_suits(x, w) and single(dy) and dy.shape == (*x.shape[:-1], w.shape[1])):
         return page.dense_backward(dy, cache)
     rows, drows = x.reshape(-1, w.shape[0]), dy.reshape(-1, w.shape[1])
-    dx = rows_times_turned(drows, w)  # (D.2)
+    dx = rows_times_turned(drows, w, np.zeros(len(w), np.float32))  # (D.2)
     dw, db = rows_turned_times(rows, drows)
     return dx.reshape(x.shape), dw, db
 
@@ -51,13 +51,13 @@ def rows_times(x: Array, w: Array, b: Array) -> Array:
     return y.reshape(n, -1)[:, :outputs]
 
 
-def rows_times_turned(dy: Array, w: Array) -> Array:
-    """Return dy wᵀ."""
+def rows_times_turned(dy: Array, w: Array, b: Array) -> Array:
+    """Return dy wᵀ + b."""
     n, inputs = dy.shape[0], w.shape[0]
     wide, weights = padded(dy), padded(padded(w, 0), 1)
     columns, rows = weights.shape
     p = turned_panels(flat(weights), 1, columns, rows)
-    dx = product(flat(wide), p, np.zeros(columns, np.float32), n, rows, columns)
+    dx = product(flat(wide), p, flat(padded(b)), n, rows, columns)
     return dx.reshape(n, -1)[:, :inputs]
 
 
