@@ -25,7 +25,7 @@ from benchmarks.timing import Timing
 from refgen.training.files import write_whole
 
 RESULTS = ROOT / "benchmarks" / "results"
-ROUNDS, PATIENCE_S = {True: 5, False: 11}, {True: 2.0, False: 20.0}  # quick, full
+ROUNDS, PATIENCE_S = {True: 5, False: 9}, {True: 2.0, False: 12.0}  # quick, full
 
 
 def parser() -> argparse.ArgumentParser:

@@ -12,7 +12,10 @@ COMPILE, LAST = {"TORCH_COMPILE": "1", **MALLOC}, {"TORCH_LAST": "1", **MALLOC}
 ONE = {"OPENBLAS_NUM_THREADS": "1"}  # beside the kernels' own threads; see kernels/README.md
 CORE = {"OPENBLAS_CORETYPE": "SkylakeX"}  # OpenBLAS does not know every CPU that has AVX-512
 COMPILED = ("forward", "backward", "both", "drawn", "", "train_step", "sample")
-NOT_COMPILED = ("normals", "adam_ema_step")  # library calls already
+LIBRARY = (  # one call of a library already: there is nothing to fuse
+    *("normals", "adam_ema_step", "conv2d", "conv_transpose2d", "attention", "dense"),
+    *("layer_norm", "batch_norm", "group_norm", "concat"),
+)
 
 
 @dataclass(frozen=True)
@@ -25,20 +28,29 @@ class Contender:
 
 
 def _compiles(case: Case) -> bool:
-    return case.call in COMPILED and case.name not in NOT_COMPILED
+    """Tell whether a compiler may gain anything; of the many sizes of a curve, none is compiled."""
+    fuses = case.op not in LIBRARY and case.name not in LIBRARY
+    return case.call in COMPILED and fuses and not case.sweep
+
+
+def _by_blas(case: Case) -> bool:
+    """Tell where a faster BLAS might be seen: in NumPy's products."""
+    return case.whole or case.op.startswith("dense")
 
 
 CONTENDERS = {
     "numpy": Contender("numpy"),
     "numba": Contender("numba", ONE),
-    "numpy-coretype": Contender("numpy", CORE, lambda case: case.blas),
-    "numba-coretype": Contender("numba", {**ONE, **CORE}, lambda case: case.blas),
+    "numpy-coretype": Contender("numpy", CORE, _by_blas),
+    "numba-coretype": Contender("numba", {**ONE, **CORE}, _by_blas),
     "torch": Contender("torch"),
     "torch-malloc": Contender("torch", MALLOC),  # keeps freed memory: no page faults on results
     "torch-last": Contender("torch", LAST, lambda case: case.images),
     "torch-compile": Contender("torch", COMPILE, _compiles),
     "torch-compile-last": Contender(
-        "torch", {**COMPILE, **LAST}, lambda case: case.images and _compiles(case)
+        "torch",
+        {**COMPILE, **LAST},
+        lambda case: case.images and not case.whole and _compiles(case),
     ),
     "limit": Contender("limit", {}, lambda case: not case.whole),
 }
