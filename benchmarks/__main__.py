@@ -171,7 +171,9 @@ def _keep(found: dict[str, Any]) -> None:
     except ImportError as error:
         print(f'no plots: {error}; pip install "refgen[viz]"', file=sys.stderr)
         made = []
-    for path in [target, *made]:
+    page = target.with_suffix(".md")
+    page.write_text(f"# {device(about['cpu'])}, {about['date']}\n\n{markdown(found)}\n")
+    for path in [target, page, *made]:
         print(path.relative_to(ROOT), file=sys.stderr)
 
 
@@ -185,7 +187,7 @@ def _table(file: str) -> int:
     """Print the README's table of a result."""
     try:
         found = json.loads(Path(file).read_text())
-        print(markdown(found))
+        print(markdown(found, quick=True))
     except (OSError, ValueError, KeyError) as error:
         return _usage(f"{file} is no result of this command: {error}")
     return 0

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+from benchmarks.cases import Case
 from benchmarks.contenders import CONTENDERS
+from benchmarks.sizes import BY_KEY
 
 Row = dict[str, Any]
 LEFT = 3  # columns of words, aligned to the left
@@ -59,10 +61,15 @@ def notes(rows: list[Row]) -> list[str]:
     return lines
 
 
-def markdown(document: dict[str, Any]) -> str:
-    """Return the README's table of a result: the kernels of refgen against all others."""
+def markdown(document: dict[str, Any], quick: bool = False) -> str:
+    """Return a result as Markdown, the kernels of refgen against all others.
+
+    quick leaves the whole steps and what `--quick` measures: the README's table.
+    """
     about, limits = document["environment"], document["limits"]
     rows = [r for r in document["rows"] if r["backend"].startswith("numba") and not r["sweep"]]
+    if quick:
+        rows = [r for r in rows if (case := _case(r)) and (case.quick or case.whole)]
     rows.sort(key=lambda r: bool(r["bytes"]))  # whole steps first
     said = (
         f"{about['cpu']}, {about['cores']} cores, {about['date']}, commit {about['commit']}; "
@@ -73,6 +80,10 @@ def markdown(document: dict[str, Any]) -> str:
     )
     lines = [MARKDOWN, ("---",) * 2 + ("---:",) * (len(MARKDOWN) - 2), *map(_markdown_cells, rows)]
     return "\n".join([said, "", *(f"| {' | '.join(line)} |" for line in lines)])
+
+
+def _case(row: Row) -> Case | None:
+    return BY_KEY.get(f"{row['op']}:{row['case']}")
 
 
 def _cells(row: Row) -> tuple[str, ...]:

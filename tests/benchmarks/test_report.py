@@ -159,6 +159,15 @@ def test_the_readme_shows_every_row_of_the_kernels_losing_or_winning():
     assert all(line.count("|") == shown[2].count("|") for line in body)
 
 
+def test_the_short_table_has_whole_steps_and_what_a_quick_run_measures():
+    rows = [r for c in (NOISING, STEP) for r in rows_of(c, {"numba": timing(1.0, flops=1.0)})]
+    rows += rows_of(BY_KEY["noising_drawn:64x32x32x3"], {"numba": timing(1.0)})
+    shown = markdown(document(ABOUT, rows, {}, 1e9), quick=True)
+    assert "`unet_train_step`" in shown
+    assert "`noising_drawn`" in shown
+    assert "`noising_forward`" not in shown
+
+
 def test_sizes_of_a_sweep_are_for_the_curves_alone():
     sweep = BY_KEY["normals:10000"]
     found = document(ABOUT, rows_of(sweep, {"numba": timing(1.0)}), {}, 0.0)
