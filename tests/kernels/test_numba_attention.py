@@ -88,3 +88,19 @@ def test_what_the_page_refuses_the_twin_refuses():
         TABLE.attention_forward(**inputs, mask=np.zeros((16, 16), bool), heads=1)
     with pytest.raises(ValueError, match="must agree"):
         TABLE.attention_forward(inputs["q"], inputs["k"][:, :5], inputs["v"], heads=1)
+
+
+def test_a_score_that_is_not_a_number_is_not_hidden():
+    inputs = arrays(0, 1, 20, 40, 1, 16, 16)
+    inputs["k"][0, 3] = np.nan
+    assert np.isnan(TABLE.attention_forward(**inputs, heads=1)[0]).all()
+    mask = np.ones((20, 40), bool)
+    mask[:, 3] = False
+    assert np.isfinite(TABLE.attention_forward(**inputs, mask=mask, heads=1)[0]).all()
+
+
+def test_gradients_of_another_shape_go_to_the_page():
+    inputs = arrays(0, 1, 20, 40, 1, 16, 16)
+    _, cache = TABLE.attention_forward(**inputs, heads=1)
+    with pytest.raises(ValueError, match=r"shape|mismatch|reshape"):
+        TABLE.attention_backward(np.ones((1, 7, 16), np.float32), cache)

@@ -265,3 +265,24 @@ def test_the_sigmoid_is_right_to_three_units_in_the_last_place():
     _, cache = TABLE.silu_forward(x)
     gold = 1 / (1 + np.exp(-x.astype(np.float64)))
     assert (np.abs(cache.sigmoid - gold) / np.spacing(gold.astype(np.float32))).max() < 3
+
+
+def test_a_gradient_of_another_shape_goes_to_the_page_which_refuses_it():
+    inputs = filters((3, 3), 16, 16, 1, 16, 16, 0)
+    for name in ("conv2d", "upsample_conv2d"):
+        _, cache = getattr(TABLE, f"{name}_forward")(**inputs, padding=1)
+        with pytest.raises(ValueError, match=r"mismatch|shape"):
+            getattr(TABLE, f"{name}_backward")(np.ones((1, 8, 8, 16), np.float32), cache)
+
+
+def test_a_bias_that_the_page_broadcasts_goes_to_the_page():
+    inputs = arrays(0, x=(1, 8, 8, 16), w=(3, 3, 32, 16), b=(1,))
+    page, _ = ops.conv_transpose2d_forward(**inputs, padding=1)
+    assert same_bits(TABLE.conv_transpose2d_forward(**inputs, padding=1)[0], page)
+
+
+def test_a_division_by_nothing_is_what_numpy_makes_of_it():
+    x = np.ones((8, 64, 16), np.float32)
+    with np.errstate(all="ignore"):
+        y, _ = TABLE.group_norm_forward(x, x[0, 0], x[0, 0], groups=4, eps=0.0)
+    assert np.isnan(y).all()

@@ -1,7 +1,8 @@
 """Numba twins for CPUs: explicit vectors, fixed chunks, every core.
 
 The number of threads changes no bit of any result. Nor does the instruction set, except where a
-product and its sum are rounded once on CPUs that can: in matrix products and normalizations.
+product and its sum are rounded once on CPUs that can: in products of
+matrices, normalizations, SiLU and attention.
 """
 
 from refgen_kernels.numba_cpu import arrays, build, threads

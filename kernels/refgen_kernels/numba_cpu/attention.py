@@ -1,9 +1,9 @@
-r"""Attention, one head at a time, whose scores never leave the cache. Mirrors the page of its name.
+r"""Attention, one head at a time. Mirrors the page of its name, to rounding.
 
-A task is one head of one example. Its keys and values are laid out in panels once; then 64
-queries at a time make their scores (a product), the softmax in place, and their answers (another
-product). What is divided by is kept, so backward makes the same weights again, by (AT.8), and
-five products more:
+A task is one head of one example. Its keys, in backward its values too, are laid out in panels
+once; then 64 queries at a time make their scores (a product), the softmax in place, and their
+answers (another product): of up to some thousand keys the scores never leave the cache. What is
+divided by is kept, so backward makes the same weights again, by (AT.8): five products in all.
 
     S = q kᵀ,   dA = dy vᵀ,   dS by (AT.4);   dq = dS k,   dk += dSᵀ q,   dv += Aᵀ dy    (AK.1)
 
@@ -28,6 +28,7 @@ from refgen_kernels.numba_cpu.build import inlined, kernel
 from refgen_kernels.numba_cpu.elementary import decay
 from refgen_kernels.numba_cpu.matrices import panel_width
 from refgen_kernels.numba_cpu.simd import (
+    bits_of,
     floats,
     largest,
     load,
@@ -35,6 +36,7 @@ from refgen_kernels.numba_cpu.simd import (
     store,
     total,
     turn,
+    where,
 )
 from refgen_kernels.numba_cpu.tile import multiply, multiply_turned
 
@@ -65,7 +67,8 @@ def attention_backward(dy: Array, cache: AttentionCache) -> tuple[Array, Array, 
     """CPU twin of refgen.ops.attention_backward; what no kernel is for goes to that page."""
     q, k, v, mask, logs = cache
     heads = logs.shape[1]
-    if not (_suits(q, k, v, mask, heads) and single(dy, logs)):
+    shapes = dy.shape == (*q.shape[:2], v.shape[2]) and logs.shape == (len(q), heads, q.shape[1])
+    if not (_suits(q, k, v, mask, heads) and single(dy, logs) and shapes):
         return page.attention_backward(dy, cache)
     sizes, hidden = _sizes(q, k, v, heads), _hidden(q, k, mask)
     _, _, queries, keys, size, taken = sizes
@@ -82,7 +85,7 @@ def attention_backward(dy: Array, cache: AttentionCache) -> tuple[Array, Array, 
 def _suits(q: Array, k: Array, v: Array, mask: Array | None, heads: int) -> bool:
     """Tell whether heads have the size of vectors, and there is enough to do."""
     fits = single(q, k, v) and q.ndim == k.ndim == v.ndim == 3 and heads > 0
-    if not fits or q.shape[2] % (16 * heads) or v.shape[2] % (16 * heads):
+    if not fits or v.shape[2] == 0 or q.shape[2] % (16 * heads) or v.shape[2] % (16 * heads):
         return False
     return (mask is None or mask.dtype == bool) and q.size * k.shape[1] >= SHORT
 
@@ -94,7 +97,7 @@ def _sizes(q: Array, k: Array, v: Array, heads: int) -> tuple[int, ...]:
 
 
 def _hidden(q: Array, k: Array, mask: Array | None) -> Array:
-    """Return what is added to the scores, (L or 1, M filled up): 0, or NEVER where nothing is."""
+    """Return what stands in place of scores, (L or 1, M filled up): 0 for nothing, or NEVER."""
     rows, keys = 1 if mask is None else q.shape[1], k.shape[1]
     hidden = np.full((rows, keys + -keys % 16), NEVER)
     hidden[:, :keys] = ZERO if mask is None else np.where(mask, ZERO, NEVER)
@@ -142,15 +145,22 @@ def _products(x, a, row, panels, b, memory, c, count, depth, keys):  # type: ign
 
 
 @inlined
+def _seen(memory, at, hidden, mask):  # type: ignore[no-untyped-def]
+    """Return sixteen scores, NEVER in place of those that are hidden, whatever they are."""
+    never = load(hidden, mask)
+    return where(bits_of(never), never, load(memory, at))
+
+
+@inlined
 def _softmax(memory, at, keys, hidden, mask):  # type: ignore[no-untyped-def]
     """Set a row of scores to e^(S − max S); return the maximum and the sum."""
-    top = load(memory, at) + load(hidden, mask)
+    top = _seen(memory, at, hidden, mask)
     for j in range(16, keys, 16):
-        top = maximum(top, load(memory, at + j) + load(hidden, mask + j))
+        top = maximum(top, _seen(memory, at + j, hidden, mask + j))
     most = largest(top)
     sums = floats(ZERO)
     for j in range(0, keys, 16):
-        e = decay(load(memory, at + j) + load(hidden, mask + j) - most)
+        e = decay(_seen(memory, at + j, hidden, mask + j) - most)
         store(memory, at + j, e)
         sums = sums + e
     return most, total(sums)
@@ -244,7 +254,7 @@ def _backward(given, hidden, logs, results, scratch, sizes, scale):  # type: ign
 def _weigh(memory, at, keys, hidden, mask, log):  # type: ignore[no-untyped-def]
     """Set a row of scores to the weights A (AT.8)."""
     for j in range(0, keys, 16):
-        store(memory, at + j, decay(load(memory, at + j) + load(hidden, mask + j) - log))
+        store(memory, at + j, decay(_seen(memory, at + j, hidden, mask + j) - log))
 
 
 @inlined

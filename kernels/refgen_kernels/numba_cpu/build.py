@@ -1,7 +1,8 @@
 """How the kernels of this package are compiled: for which CPU, kept where, run on how many cores.
 
 Target     avx512, avx2 or plain: what the CPU has, or what REFGEN_TARGET says (a narrower one
-           runs anywhere; all three give the same bits, since nothing here is fused or reordered).
+           runs anywhere; noise and element-wise steps have the same bits on all three, what uses
+           `fused` or a tile rounds once where the CPU can).
 Cache      a folder named by a hash of every source file of the package, of the versions that
            compile them and of the target, so that an edited kernel is never mistaken for an old
            one: Numba's own index knows the caller's file, but not what it calls.
@@ -124,7 +125,7 @@ def kernel(function: Callable[..., Any]) -> Kernel:
 
 def inlined(function: Callable[..., Any]) -> Any:
     """Compile what kernels call, into them."""
-    return numba.njit(forceinline=True)(function)
+    return numba.njit(forceinline=True, error_model="numpy")(function)
 
 
 @inlined
@@ -143,6 +144,6 @@ def _compile(function: Callable[..., Any], kind: str) -> Any:
     """Compile with a cache of its own: Numba's index does not tell the two kinds apart."""
     before, config.CACHE_DIR = config.CACHE_DIR, str(CACHE / kind)
     try:
-        return numba.njit(cache=True, parallel=kind == "parallel")(function)
+        return numba.njit(cache=True, parallel=kind == "parallel", error_model="numpy")(function)
     finally:
         config.CACHE_DIR = before

@@ -1,11 +1,12 @@
 """Convolutions. Mirrors the page of its name: to rounding, or by Winograd where that is allowed.
 
     3 x 3, stride 1, padding 1     winograd.py: 36 products for 144, errors about 5e-5 of a result
-    1 x 1, stride 1                a dense layer on pixels
-    any other, up to groups        direct.py
+    1 x 1, stride 1, no padding    a dense layer on pixels
+    any other in one group         direct.py, where strides and paddings are equal
 
 `with exact():`, or REFGEN_EXACT=1, sends the first kind to direct.py too. Channels that are no
-multiple of 16 are filled up with zeros. Groups and unequal strides go to the page.
+multiple of 16 are filled up with zeros, and such results are views of the wider array, which the
+next kernel copies: multiples of 16 are faster. Groups and unequal strides go to the page.
 """
 
 import math
@@ -67,7 +68,8 @@ def conv2d_forward(
 def conv2d_backward(dy: Array, cache: ConvCache) -> tuple[Array, Array, Array]:
     """CPU twin of refgen.ops.conv2d_backward; what no kernel is for goes to that page."""
     x, w, geometry = cache
-    if not (single(dy, x, w) and _even(*geometry[1:3], geometry.groups) and _worth(x, w, geometry)):
+    fits = single(dy, x, w) and _even(*geometry[1:3], geometry.groups) and _worth(x, w, geometry)
+    if not (fits and dy.shape == (len(x), *_windows(geometry), w.shape[3])):
         return page.conv2d_backward(dy, cache)
     outputs, wide = w.shape[3], padded(dy)  # once, for both that read it
     dw, db = filter_gradient(x, wide, geometry)
@@ -94,7 +96,8 @@ def conv_transpose2d_forward(
         groups=groups,
     )
     geometry = call(nothing, w, b)[1].geometry
-    if not (single(x, w, b) and _even(*geometry[1:3], groups) and x.size * w[..., 0].size >= SHORT):
+    fits = single(x, w, b) and b.shape == w.shape[2:3] and _even(*geometry[1:3], groups)
+    if not (fits and x.size * w[..., 0].size >= SHORT):
         return call(x, w, b)
     return spread(x, w, geometry, b), ConvCache(x, w, geometry)
 
@@ -102,8 +105,9 @@ def conv_transpose2d_forward(
 def conv_transpose2d_backward(dy: Array, cache: ConvCache) -> tuple[Array, Array, Array]:
     """CPU twin of refgen.ops.conv_transpose2d_backward; what no kernel is for goes to that page."""
     x, w, geometry = cache
+    fits = single(dy, x, w) and dy.shape == (len(x), *geometry.image, w.shape[2])
     even = _even(*geometry[1:3], geometry.groups)
-    if not (single(dy, x, w) and even and x.size * w[..., 0].size >= SHORT):
+    if not (fits and even and x.size * w[..., 0].size >= SHORT):
         return page.conv_transpose2d_backward(dy, cache)
     dx = correlate(dy, w, np.zeros(w.shape[3], np.float32), geometry)
     dw, _ = filter_gradient(dy, x, geometry)
@@ -228,12 +232,19 @@ def _direct(
 ) -> tuple[tuple[int, ...], tuple[int, ...], Array]:
     """Return the sizes and windows that direct.py takes, and its scratch memory."""
     (u, v), (stride, _), (padding, _), (height, width), _ = geometry
-    out_height, out_width = (
-        (m + 2 * padding - k) // stride + 1 for m, k in ((height, u), (width, v))
-    )
+    out_height, out_width = _windows(geometry)
     sizes = (n, height, width, inputs, out_height, out_width, outputs)
     floats = (height + 2 * padding) * (width + 2 * padding) * inputs
     return sizes, (u, v, stride, padding), _scratch(floats)
+
+
+def _windows(geometry: Geometry) -> tuple[int, int]:
+    """Return how many windows lie on the image, down and across."""
+    kernel, stride, padding, image, _ = geometry
+    down, across = (
+        (n + 2 * p - k) // s + 1 for n, k, s, p in zip(image, kernel, stride, padding, strict=True)
+    )
+    return down, across
 
 
 def _scratch(floats: int) -> Array:

@@ -1,7 +1,7 @@
 """The affine map as products of tiles. Mirrors the page of its name, to rounding.
 
-Where sizes are no multiples of 16, zeros are appended and their results dropped. Products too
-thin for a tile, or done before the threads would have started, go to the page.
+Where sizes are no multiples of 16, zeros are appended; such results are views of wider arrays.
+Products too thin for a tile, or done before the threads would have started, go to the page.
 """
 
 import numpy as np

@@ -27,7 +27,7 @@ from refgen_kernels.numba_cpu.simd import (
     floats,
     fused,
     shift_signed,
-    where_above,
+    zero_up_to,
 )
 
 U, F = np.uint32, np.float32
@@ -77,11 +77,11 @@ def _power(x):  # type: ignore[no-untyped-def]
 
 @inlined
 def sigmoid(x):  # type: ignore[no-untyped-def]
-    """Return σ(x), to about two units in the last place."""
+    """Return σ(x), to three units in the last place."""
     return floats(ONE) / (_power(floats(ZERO) - clamp(x, -MOST, MOST)) + ONE)  # (EX.2)
 
 
 @inlined
 def decay(x):  # type: ignore[no-untyped-def]
-    """Return eˣ of x ≤ 0: 0 where it would be less than 10⁻³⁷."""
-    return where_above(x, -MOST, _power(clamp(x, -MOST, ZERO)))
+    """Return eˣ of x ≤ 0: 0 for x ≤ −87, where it is below 1.7 · 10⁻³⁸; NaN for NaN."""
+    return zero_up_to(x, -MOST, _power(clamp(x, -MOST, ZERO)))

@@ -1,13 +1,13 @@
 r"""The logistic loss and the squared error with their gradients, each one pass over memory.
 
-With e = exp(−|a|), which cannot overflow, both of what a logit a needs are small sums:
+With e = exp(−|a|), which cannot overflow, the loss of a logit a and its gradient are short:
 
     softplus(a) = max(a, 0) + 2 artanh(r),   r = e / (2 + e) ≤ ⅓                   (LK.1)
     artanh(r) = r (1 + r²/3 + r⁴/5 + ... + r¹⁴/15)                                 (LK.2)
     σ(a) = 1 / (1 + e) for a ≥ 0,   e / (1 + e) for a < 0                          (LK.3)
 
-log(1 + e) itself would first round 1 + e, and a certain logit's loss is all in what that loses;
-what (LK.2) leaves out is below 2e-9 of the sum.
+log(1 + e) would first round 1 + e to 1 where e is small, and lose the whole loss of a logit that is
+certain; what (LK.2) leaves out is below 2e-9 of the sum.
 """
 
 import numpy as np

@@ -3,7 +3,8 @@
     out = w₀ a₀ + w₁ a₁ + ...   added from the left, rounded after every product and every sum
 
 The last array may be noise that is drawn here: a chunk of it lies on the stack, in the nearest
-cache, when it is added. A coefficient 0 draws nothing.
+cache, when it is added. A coefficient 0 draws nothing (the page then adds ±0,
+which can only turn −0 into 0).
 """
 
 import numpy as np

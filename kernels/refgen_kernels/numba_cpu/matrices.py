@@ -9,8 +9,8 @@ The right factor is laid out in panels first: as many columns as a tile has, row
 that a tile reads it from one end to the other. Columns that are far apart in memory would fall
 into the same few places of the cache and push each other out.
 
-Each task owns a part of the result, so nothing depends on who does it. Only dw of very many rows
-is cut along its sum: into groups of rows, whose shares are added in order.
+Each task owns a part of the result, so nothing depends on who does it. Sums over very many rows,
+those of dw and db, are cut into groups of rows, whose shares are added in order.
 """
 
 import numpy as np

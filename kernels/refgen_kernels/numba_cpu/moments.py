@@ -4,8 +4,8 @@ Shapes     x, y, dy, dx : pixels times C channels, flat; a part of an image is f
 
 A part is read in rows of `row_length(C)` floats: as many whole pixels as fill blocks of four
 vectors, so that no vector is cut, whatever C is. Only the floats after the last whole row are
-done with masks. Four sums stand in registers side by side: each waits three cycles for the one
-before it. At the end the places of a row that belong to one channel are added up.
+done with masks. Four sums stand in registers side by side: an addition takes four cycles, so one
+of them can start in each. At the end the places of a row that belong to one channel are added up.
 
 Means are taken of the differences from a number of the same set, variances of the differences
 from the mean, while the part still lies in the second cache; no digits are lost where the mean

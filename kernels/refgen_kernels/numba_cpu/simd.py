@@ -4,8 +4,8 @@
 
 LLVM's vectoriser may or may not see what a loop means (one signed index is enough to stop it).
 Here the vectors are types, so what is written is what runs: one zmm register on AVX-512, two
-ymm on AVX2, four xmm elsewhere. An operation is one line of LLVM's language; there is no fused
-multiply-add and no reordering among them, so every CPU computes the same bits.
+ymm on AVX2, four xmm elsewhere. An operation is one line of LLVM's language. Operators are
+never fused or reordered, so every CPU computes the same bits; only `fused` may differ in its last.
 
 A number on the right of an operator, float32 with F16 and uint32 with U16, stands for sixteen
 copies of itself. Arrays are one-dimensional, contiguous and of float32; nothing checks bounds.
@@ -189,7 +189,7 @@ def fused(context: Any, x: Any, y: Any, z: Any) -> Any:
 
 @vector_function
 def maximum(context: Any, x: Any, y: Any) -> Any:
-    """Return the larger in each lane."""
+    """Return the larger in each lane; y where either is not a number."""
 
     def emit(build: Any, x: Any, y: Any) -> Any:
         return build.select(build.fcmp_ordered(">", x, y), x, y)
@@ -199,7 +199,7 @@ def maximum(context: Any, x: Any, y: Any) -> Any:
 
 @vector_function
 def largest(context: Any, x: Any) -> Any:
-    """Return the largest lane."""
+    """Return the largest lane; what is not a number may be lost."""
 
     def emit(build: Any, x: Any) -> Any:
         for half in (8, 4, 2, 1):
@@ -227,6 +227,17 @@ def where_above(context: Any, x: Any, low: Any, y: Any) -> Any:
     def emit(build: Any, x: Any, low: Any, y: Any) -> Any:
         above = build.fcmp_ordered(">", x, _splat(build, low))
         return build.select(above, y, ir.Constant(FLOATS, None))
+
+    return F16(F16, types.float32, F16), _emit(emit)
+
+
+@vector_function
+def zero_up_to(context: Any, x: Any, low: Any, y: Any) -> Any:
+    """Return 0 in the lanes where x ≤ low, y elsewhere, also where x is not a number."""
+
+    def emit(build: Any, x: Any, low: Any, y: Any) -> Any:
+        below = build.fcmp_ordered("<=", x, _splat(build, low))
+        return build.select(below, ir.Constant(FLOATS, None), y)
 
     return F16(F16, types.float32, F16), _emit(emit)
 

@@ -3,8 +3,8 @@
 Numba's threads wait for their next kernel by spinning, a few thousandths of a second. A BLAS
 with as many threads as there are cores, called in between, finds every core taken and waits for
 the system to share them out: such a program was measured 30 times slower than with either pool
-alone. Products of matrices that are worth several threads are done by kernels here, so BLAS
-loses nothing.
+alone. Products worth several threads are done by kernels here; what goes to the page is left
+with one.
 """
 
 import ctypes

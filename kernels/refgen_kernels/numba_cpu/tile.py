@@ -171,7 +171,10 @@ _turned, _turned_narrow = _tile(ROWS, VECTORS, True), _tile(ROWS, 1, True)
 
 @inlined
 def multiply(A, a, B, b, C, c, ai, ar, K, R, bk, br, ci, add, rows, columns):  # type: ignore[no-untyped-def]
-    """Set (add = 0) or add to (1) rows x columns of C by (TL.1), ak = 1; 16 divides columns."""
+    """Set (add = 0) or add to (1) rows x columns of C by (TL.1), ak = 1; 16 divides columns.
+
+    Arguments: where A, B and C begin; strides and counts of (TL.1), R and K at least 1; add.
+    """
     j = 0
     while j + WIDE <= columns:
         _wide(A, a, B, b + j, C, c + j, ai, ar, K, R, bk, br, ci, add, rows)

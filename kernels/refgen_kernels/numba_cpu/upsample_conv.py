@@ -1,7 +1,8 @@
 """Twice as large, then convolved, without the large image. Mirrors the page of its name.
 
-For 3 x 3 filters Winograd's tiles read each pixel of x where its copies would lie, and sum the
-four gradients of a pixel before they write it; see winograd.py. Other filters go to the parts.
+For 3 x 3 filters with padding 1, unless `exact` is asked for, Winograd's tiles read each pixel of
+x where its copies would lie, and sum the four gradients of a pixel before they write it; see
+winograd.py. Other filters go to the parts.
 """
 
 from refgen.ops import upsample_conv as page
@@ -34,7 +35,7 @@ def upsample_conv2d_forward(
     p = (padding, padding) if isinstance(padding, int) else padding
     large = (FACTOR * x.shape[1], FACTOR * x.shape[2])
     geometry = Geometry((w.shape[0], w.shape[1]), (1, 1), p, large, 1)
-    if not (x.size and by_winograd(geometry)):
+    if not (x.size and w.size and by_winograd(geometry)):
         enlarged, _ = nearest_upsample_forward(x, factor=FACTOR)
         y, conv = conv2d_forward(enlarged, w, b, padding=padding)
         return y, UpsampleConvCache(conv._replace(x=x))
@@ -45,7 +46,8 @@ def upsample_conv2d_forward(
 def upsample_conv2d_backward(dy: Array, cache: UpsampleConvCache) -> tuple[Array, Array, Array]:
     """CPU twin of refgen.ops.upsample_conv2d_backward; what no kernel is for goes to the parts."""
     x, w, geometry = cache.conv
-    if not (single(dy, x, w) and x.size and by_winograd(geometry)):
+    fits = single(dy, x, w) and dy.shape == (len(x), *geometry.image, w.shape[3])
+    if not (fits and x.size and w.size and by_winograd(geometry)):
         enlarged, _ = nearest_upsample_forward(x, factor=FACTOR)
         dlarge, dw, db = conv2d_backward(dy, cache.conv._replace(x=enlarged))
         return nearest_upsample_backward(dlarge, FactorCache(FACTOR)), dw, db

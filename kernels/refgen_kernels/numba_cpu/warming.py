@@ -96,6 +96,9 @@ def _calls() -> dict[str, Callable[[], Any]]:
         "dense_act": lambda: _both("dense_act", large, _ones(128, 128), _ones(128)),
         "relu": lambda: _both("relu", x),
         "conv2d": lambda: _both("conv2d", image, w, b, padding=1),
+        "conv2d, colours": lambda: _both(
+            "conv2d", _ones(2, 16, 16, 3), _ones(3, 3, 3, 16), b, padding=1
+        ),
         "conv2d, exact": lambda: _exactly("conv2d", image, w, b, padding=1),
         "upsample_conv2d": lambda: _both("upsample_conv2d", image, w, b, padding=1),
         "group_norm": lambda: _both("group_norm", image, small, small, groups=4),
