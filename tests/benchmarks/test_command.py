@@ -174,11 +174,12 @@ def test_a_mistyped_name_is_a_mistake_of_usage(capsys):
 @pytest.mark.tiny
 def test_a_table_is_printed_from_a_result(tmp_path, capsys):
     about = {"cpu": "some CPU", "cores": 2, "date": "2026-01-01", "commit": "abc1234"}
-    rows = rows_of(CASE, {"numba": Timing(1e-7, 1e-6, "page", [1.0], [False])})
+    quick = BY_KEY["noising_drawn:64x32x32x3"]
+    rows = rows_of(quick, {"numba": Timing(1e-7, 1e-6, "page", [1.0], [False])})
     file = tmp_path / "result.json"
     file.write_text(text(document(about, rows, {}, 1e11)))
     assert command.main(["--table", str(file)]) == 0
-    assert "| `noising_forward` | 64x32x32x3 |" in capsys.readouterr().out
+    assert "| `noising_drawn` | 64x32x32x3 |" in capsys.readouterr().out
     file.write_text("{}")
     assert command.main(["--table", str(file)]) == 2
 
