@@ -16,9 +16,10 @@ from benchmarks.calls import Call, Skipped
 from benchmarks.cases import Case
 from benchmarks.counts import counts
 from refgen.typing import Array
+from refgen_kernels.numba_cpu.access import load, store, store_past
 from refgen_kernels.numba_cpu.arrays import empty
 from refgen_kernels.numba_cpu.build import TARGET
-from refgen_kernels.numba_cpu.simd import floats, fused, load, store, store_past, total
+from refgen_kernels.numba_cpu.simd import floats, fused, total
 
 VERSIONS = ()
 PARTS = (128, 1024)  # floats of each array in turn: few suit the memory, many suit the caches

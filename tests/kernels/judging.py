@@ -25,7 +25,7 @@ def run(table, name, inputs, static, dtype, seed=0):
     return found | {f"gradient {i}": g for i, g in enumerate(grads)}
 
 
-def judge(name, inputs, static, *, share_of_std=0.0):
+def assert_as_accurate(name, inputs, static, *, share_of_std=0.0):
     """Assert that the twin errs at most four times as much as the page, plus eight roundings.
 
     share_of_std > 0 allows that share of a result's standard deviation instead, as for Winograd.

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from refgen import ops
 from refgen_kernels.numba_cpu import attention
-from tests.kernels.judging import TABLE, judge, run, same_bits
+from tests.kernels.judging import TABLE, assert_as_accurate, run, same_bits
 
 tokens = st.sampled_from([1, 2, 5, 15, 16, 17, 33, 64, 65, 130])
 sizes = st.sampled_from([16, 32, 48])
@@ -41,7 +41,7 @@ def some_allowed(seed, queries, keys):
 def test_attention_is_as_accurate_as_the_page(n, q, k, heads, d, e, masked, spread, seed):
     inputs = arrays(seed, n, q, k, heads, d, e, spread)
     static = {"mask": some_allowed(seed, q, k) if masked else None, "heads": heads}
-    judge("attention", inputs, static)
+    assert_as_accurate("attention", inputs, static)
 
 
 def test_what_a_mask_forbids_counts_for_nothing():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from refgen import ops
 from refgen_kernels import numba_cpu
 from refgen_kernels.numba_cpu import conv, dense, matrices, winograd
-from tests.kernels.judging import TABLE, judge, run, same_bits
+from tests.kernels.judging import TABLE, assert_as_accurate, run, same_bits
 
 WINOGRAD = 1e-4  # of the result's standard deviation, on inputs of size 1
 channels = st.sampled_from([1, 3, 8, 16, 17, 32, 48])
@@ -42,14 +42,14 @@ def filters(kernel, c, o, n, h, w, seed):
 @given(n=st.integers(0, 3), h=image, w=image, c=channels, o=channels, seed=seeds)
 def test_winograd_is_a_convolution_of_any_image(n, h, w, c, o, seed):
     inputs = filters((3, 3), c, o, n, h, w, seed)
-    judge("conv2d", inputs, {"padding": 1}, share_of_std=WINOGRAD)
+    assert_as_accurate("conv2d", inputs, {"padding": 1}, share_of_std=WINOGRAD)
 
 
 @settings(max_examples=20, deadline=None, derandomize=True)
 @given(n=st.integers(1, 3), h=image, w=image, c=channels, o=channels, seed=seeds)
 def test_an_enlarged_image_is_convolved_without_being_made(n, h, w, c, o, seed):
     inputs = filters((3, 3), c, o, n, h, w, seed)
-    judge("upsample_conv2d", inputs, {"padding": 1}, share_of_std=WINOGRAD)
+    assert_as_accurate("upsample_conv2d", inputs, {"padding": 1}, share_of_std=WINOGRAD)
 
 
 def test_winograd_errs_more_than_it_may_with_one_wrong_number(monkeypatch):
@@ -104,7 +104,7 @@ def test_a_direct_convolution_is_as_accurate_as_the_page(
 ):
     inputs = filters(kernel, c, o, n, h, w, seed)
     with conv.exact():
-        judge("conv2d", inputs, {"stride": stride, "padding": padding})
+        assert_as_accurate("conv2d", inputs, {"stride": stride, "padding": padding})
 
 
 @settings(max_examples=30, deadline=None, derandomize=True)
@@ -127,7 +127,7 @@ def test_a_transposed_convolution_is_as_accurate_as_the_page(
     inputs = arrays(seed, x=(2, h, w, c), w=(kernel, kernel, o, c), b=(o,))
     static = {"stride": stride, "padding": padding, "output_padding": more}
     with conv.exact():
-        judge("conv_transpose2d", inputs, static)
+        assert_as_accurate("conv_transpose2d", inputs, static)
 
 
 def test_exact_is_exact_and_ends():
@@ -169,7 +169,7 @@ def test_what_the_page_refuses_the_twin_refuses(name):
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(n=st.integers(1, 70), i=st.integers(1, 70), o=st.integers(1, 70), seed=seeds)
 def test_a_dense_layer_is_as_accurate_as_the_page(n, i, o, seed):
-    judge("dense", arrays(seed, x=(n, i), w=(i, o), b=(o,)), {})
+    assert_as_accurate("dense", arrays(seed, x=(n, i), w=(i, o), b=(o,)), {})
 
 
 @settings(max_examples=30, deadline=None, derandomize=True)
@@ -181,7 +181,7 @@ def test_a_dense_layer_is_as_accurate_as_the_page(n, i, o, seed):
     seed=seeds,
 )
 def test_a_dense_layer_with_its_activation_is_as_accurate_as_the_page(n, i, o, name, seed):
-    judge("dense_act", arrays(seed, x=(n, i), w=(i, o), b=(o,)), {"activation": name})
+    assert_as_accurate("dense_act", arrays(seed, x=(n, i), w=(i, o), b=(o,)), {"activation": name})
 
 
 def test_an_unknown_activation_is_refused():
@@ -195,7 +195,7 @@ def test_an_unknown_activation_is_refused():
 def test_silu_and_relu_are_as_accurate_as_the_page(n, s, scale, seed):
     x = scale * np.random.default_rng(seed).normal(size=(n, s))
     for name in ("silu", "relu"):
-        judge(name, {"x": x.astype(np.float32)}, {})
+        assert_as_accurate(name, {"x": x.astype(np.float32)}, {})
 
 
 def test_what_is_not_a_number_stays_so():
@@ -207,7 +207,7 @@ def test_what_is_not_a_number_stays_so():
 def test_a_sum_of_many_rows_is_cut_into_groups_that_leave_none_out(monkeypatch):
     monkeypatch.setattr(matrices, "GROUP", 3)
     for n in (1, 2, 7, 8, 65):
-        judge("dense", arrays(n, x=(n, 16), w=(16, 32), b=(32,)), {})
+        assert_as_accurate("dense", arrays(n, x=(n, 16), w=(16, 32), b=(32,)), {})
 
 
 @pytest.mark.parametrize("name", ["shift", "concat"])
@@ -215,7 +215,7 @@ def test_a_sum_of_many_rows_is_cut_into_groups_that_leave_none_out(monkeypatch):
 @given(n=st.integers(0, 3), s=st.integers(1, 40), c=channels, e=channels, seed=seeds)
 def test_joins_are_as_accurate_as_the_page(name, n, s, c, e, seed):
     other = {"v": (n, c)} if name == "shift" else {"z": (n, s, e)}
-    judge(name, arrays(seed, x=(n, s, c), **other), {})
+    assert_as_accurate(name, arrays(seed, x=(n, s, c), **other), {})
 
 
 @settings(derandomize=True)

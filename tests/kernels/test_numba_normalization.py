@@ -16,7 +16,7 @@ from refgen.ops.catalog import CATALOG
 from refgen_kernels import numba_cpu
 from refgen_kernels.numba_cpu import build, fused, normalization, writing
 from tests.kernels import judging
-from tests.kernels.judging import TABLE, judge, run, same_bits
+from tests.kernels.judging import TABLE, assert_as_accurate, run, same_bits
 from tests.kernels.test_numba_cpu_build import ABLE
 from tests.kernels.test_numba_cpu_build import run as run_script
 
@@ -76,7 +76,7 @@ def test_a_norm_is_as_accurate_as_the_page(name, n, space, groups, width, offset
     while (offset or spread < 1) and groups * width < 16:
         groups *= 3  # where errors are large, the page may be right by luck in a few numbers
     inputs, static = call(name, n, space, groups, width, offset=offset, spread=spread, seed=seed)
-    judge(name, inputs, static)
+    assert_as_accurate(name, inputs, static)
 
 
 @each_op
@@ -84,7 +84,7 @@ def test_a_norm_is_as_accurate_as_the_page(name, n, space, groups, width, offset
 def test_a_large_batch_is_as_accurate_as_the_page(name, offset):
     for space, groups, width in (((32, 32), 8, 8), ((9, 7), 3, 37), ((2,), 1, 1023)):
         inputs, static = call(name, 20, space, groups, width, offset=offset)
-        judge(name, inputs, static)
+        assert_as_accurate(name, inputs, static)
 
 
 @each_op
@@ -117,10 +117,10 @@ def test_the_mean_is_taken_off_before_anything_is_multiplied(name, monkeypatch):
         return h / (1 + np.exp(-h)), mean, rstd
 
     honest = fused._normalized
-    judge(name, inputs, static)
+    assert_as_accurate(name, inputs, static)
     monkeypatch.setattr(fused, "_normalized", folded)
     with pytest.raises(AssertionError, match="y0"):
-        judge(name, inputs, static)
+        assert_as_accurate(name, inputs, static)
 
 
 @pytest.mark.parametrize("name", GROUPED)
@@ -143,7 +143,7 @@ def test_little_of_what_should_be_taken_out_of_a_gradient_is_seen(name, term, mo
     setattr(table, f"{name}_backward", with_a_rest)
     monkeypatch.setattr(judging, "TABLE", table)
     with pytest.raises(AssertionError, match="gradient 0"):
-        judge(name, inputs, static)
+        assert_as_accurate(name, inputs, static)
 
 
 # What the kernels do, whoever runs them.
@@ -263,7 +263,7 @@ def test_parts_of_a_layer_norm_cover_every_row():
     for rows in (1, 63, 64, 65, 200):
         inputs, _ = call("layer_norm", rows, (1,), 1, 5)
         assert rows <= normalization.PARTS or rows % normalization.PARTS
-        judge("layer_norm", inputs, {})
+        assert_as_accurate("layer_norm", inputs, {})
 
 
 # On every kind of CPU.
@@ -271,13 +271,13 @@ def test_parts_of_a_layer_norm_cover_every_row():
 SCRIPT = """
 import json
 from refgen_kernels.numba_cpu import build, fused
-from tests.kernels.judging import judge
+from tests.kernels.judging import assert_as_accurate
 from tests.kernels.test_numba_normalization import ROWS, call
 
 for name in ROWS:
     for offset, spread, width in ((0, 1, 8), (1000, 1, 9), (1000, 1e-3, 16)):
         inputs, static = call(name, 4, (7, 5), 4, width, offset=offset, spread=spread)
-        judge(name, inputs, static)
+        assert_as_accurate(name, inputs, static)
 kernels = {"forward": fused._forward, "backward": fused._backward}
 code = {name: "".join(k.serial.inspect_asm().values()) for name, k in kernels.items()}
 print(json.dumps({"target": build.TARGET, "code": code}))

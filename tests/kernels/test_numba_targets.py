@@ -17,19 +17,19 @@ import json
 import numba
 import numpy as np
 from refgen_kernels.numba_cpu import attention, build, conv, dense, matrices, tile
-from tests.kernels.judging import judge
+from tests.kernels.judging import assert_as_accurate
 
 attention.SHORT = conv.SHORT = dense.SHORT = dense.THIN = 0
 rng = np.random.default_rng(0)
 a = lambda *shape: rng.normal(size=shape).astype(np.float32)
 filters = {"x": a(2, 7, 9, 48), "w": a(3, 3, 48, 32), "b": a(32)}
-judge("dense", {"x": a(37, 21), "w": a(21, 50), "b": a(50)}, {})
-judge("conv2d", filters, {"padding": 1}, share_of_std=1e-4)
-judge("conv2d", filters, {"stride": 2, "padding": 1})
+assert_as_accurate("dense", {"x": a(37, 21), "w": a(21, 50), "b": a(50)}, {})
+assert_as_accurate("conv2d", filters, {"padding": 1}, share_of_std=1e-4)
+assert_as_accurate("conv2d", filters, {"stride": 2, "padding": 1})
 norms = {"x": a(2, 5, 24) + 100, "gamma": a(24), "beta": a(24)}
-judge("group_norm_silu", norms, {"groups": 8})
+assert_as_accurate("group_norm_silu", norms, {"groups": 8})
 tokens = {"q": a(1, 19, 32), "k": a(1, 21, 32), "v": a(1, 21, 32)}
-judge("attention", tokens, {"heads": 2})
+assert_as_accurate("attention", tokens, {"heads": 2})
 product = matrices._product.serial
 fresh = numba.njit(product.py_func)  # what comes from the cache does not show its code
 fresh.compile(product.signatures[0])

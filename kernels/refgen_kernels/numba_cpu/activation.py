@@ -6,10 +6,11 @@ from numba import prange
 from refgen.ops import activation as page
 from refgen.ops.activation import InputCache, SiluCache
 from refgen.typing import Array
+from refgen_kernels.numba_cpu.access import load_part, store_part
 from refgen_kernels.numba_cpu.arrays import empty, flat, single, suits
 from refgen_kernels.numba_cpu.build import chunk_of, chunks, kernel
 from refgen_kernels.numba_cpu.elementary import sigmoid
-from refgen_kernels.numba_cpu.simd import floats, fused, load_part, maximum, store_part, where_above
+from refgen_kernels.numba_cpu.simd import floats, fused, maximum, where_above
 
 F = np.float32
 ZERO, ONE = F(0), F(1)

@@ -10,9 +10,10 @@ from numba import prange
 
 from refgen.ops import adam as page
 from refgen.typing import Array
+from refgen_kernels.numba_cpu.access import load
 from refgen_kernels.numba_cpu.arrays import empty, flat, suits
 from refgen_kernels.numba_cpu.build import chunk_of, chunks, kernel
-from refgen_kernels.numba_cpu.simd import load, square_root
+from refgen_kernels.numba_cpu.simd import square_root
 from refgen_kernels.numba_cpu.writing import outgrows, put
 
 F = np.float32

@@ -23,21 +23,12 @@ from numba.np.ufunc.parallel import get_thread_id
 from refgen.ops import attention as page
 from refgen.ops.attention import AttentionCache
 from refgen.typing import Array
+from refgen_kernels.numba_cpu.access import load, store, turn
 from refgen_kernels.numba_cpu.arrays import empty, flat, single
 from refgen_kernels.numba_cpu.build import inlined, kernel
 from refgen_kernels.numba_cpu.elementary import decay
 from refgen_kernels.numba_cpu.matrices import panel_width
-from refgen_kernels.numba_cpu.simd import (
-    bits_of,
-    floats,
-    largest,
-    load,
-    maximum,
-    store,
-    total,
-    turn,
-    where,
-)
+from refgen_kernels.numba_cpu.simd import bits_of, floats, largest, maximum, total, where
 from refgen_kernels.numba_cpu.tile import multiply, multiply_turned
 
 F = np.float32

@@ -10,6 +10,7 @@ from numba import prange
 from refgen.ops import coupling as page
 from refgen.ops.coupling import AffineCouplingCache
 from refgen.typing import Array
+from refgen_kernels.numba_cpu.access import load, load_part, store, store_part
 from refgen_kernels.numba_cpu.arrays import empty, flat, suits
 from refgen_kernels.numba_cpu.build import chunk_of, chunks, inlined, kernel
 from refgen_kernels.numba_cpu.elementary import exponential
@@ -21,7 +22,6 @@ from refgen_kernels.numba_cpu.samples import (
     task_of,
     tasks,
 )
-from refgen_kernels.numba_cpu.simd import load, load_part, store, store_part
 
 MINUS = np.float32(-1)
 

@@ -20,9 +20,10 @@ import numpy as np
 from numba import prange
 from numba.np.ufunc.parallel import get_thread_id
 
+from refgen_kernels.numba_cpu.access import load, store
 from refgen_kernels.numba_cpu.build import inlined, kernel
 from refgen_kernels.numba_cpu.matrices import panel_width
-from refgen_kernels.numba_cpu.simd import floats, load, store
+from refgen_kernels.numba_cpu.simd import floats
 from refgen_kernels.numba_cpu.tile import multiply, multiply_turned
 
 ZERO = np.float32(0)

@@ -17,6 +17,7 @@ from numba import prange
 from refgen.ops import fused as page
 from refgen.ops.fused import GroupNormFilmSiluCache, GroupNormSiluCache
 from refgen.typing import Array
+from refgen_kernels.numba_cpu.access import load, load_part, store, store_part
 from refgen_kernels.numba_cpu.arrays import empty, flat, single
 from refgen_kernels.numba_cpu.build import inlined, kernel
 from refgen_kernels.numba_cpu.elementary import sigmoid
@@ -33,7 +34,7 @@ from refgen_kernels.numba_cpu.moments import (
     store_both,
 )
 from refgen_kernels.numba_cpu.normalization import in_groups, rows, whole_lines
-from refgen_kernels.numba_cpu.simd import floats, fused, load, load_part, store, store_part
+from refgen_kernels.numba_cpu.simd import floats, fused
 from refgen_kernels.numba_cpu.writing import outgrows, put
 
 F = np.float32

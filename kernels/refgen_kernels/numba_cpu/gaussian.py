@@ -11,6 +11,7 @@ from refgen.noise import Stream
 from refgen.ops import gaussian as page
 from refgen.ops.gaussian import ReparameterizeCache, ReparameterizeKLCache
 from refgen.typing import Array
+from refgen_kernels.numba_cpu.access import load, load_part, store, store_part
 from refgen_kernels.numba_cpu.arrays import empty, flat, suits
 from refgen_kernels.numba_cpu.build import chunk_of, chunks, inlined, kernel
 from refgen_kernels.numba_cpu.elementary import exponential
@@ -23,7 +24,6 @@ from refgen_kernels.numba_cpu.samples import (
     task_of,
     tasks,
 )
-from refgen_kernels.numba_cpu.simd import load, load_part, store, store_part
 from refgen_kernels.numba_cpu.writing import scratch
 
 F = np.float32

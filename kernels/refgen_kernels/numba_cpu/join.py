@@ -8,10 +8,10 @@ from numba import prange
 from refgen.ops import join as page
 from refgen.ops.join import ConcatCache, ShiftCache
 from refgen.typing import Array
+from refgen_kernels.numba_cpu.access import load, load_part, store, store_part
 from refgen_kernels.numba_cpu.arrays import empty, flat, single, suits
 from refgen_kernels.numba_cpu.build import chunk_of, chunks, inlined, kernel
 from refgen_kernels.numba_cpu.matrices import row_sums_of
-from refgen_kernels.numba_cpu.simd import load, load_part, store, store_part
 
 
 def add(x: Array, z: Array) -> Array:

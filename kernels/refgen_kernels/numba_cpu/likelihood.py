@@ -16,6 +16,7 @@ from numba import prange
 from refgen.ops import likelihood as page
 from refgen.ops.likelihood import BernoulliNLLCache, SquaredErrorCache
 from refgen.typing import Array
+from refgen_kernels.numba_cpu.access import load, load_part, store, store_part
 from refgen_kernels.numba_cpu.arrays import empty, flat, suits
 from refgen_kernels.numba_cpu.build import chunk_of, chunks, inlined, kernel
 from refgen_kernels.numba_cpu.elementary import exponential
@@ -27,17 +28,7 @@ from refgen_kernels.numba_cpu.samples import (
     task_of,
     tasks,
 )
-from refgen_kernels.numba_cpu.simd import (
-    bits_of,
-    floats,
-    load,
-    load_part,
-    maximum,
-    shift_signed,
-    store,
-    store_part,
-    where,
-)
+from refgen_kernels.numba_cpu.simd import bits_of, floats, maximum, shift_signed, where
 from refgen_kernels.numba_cpu.writing import scratch
 
 F, U = np.float32, np.uint32

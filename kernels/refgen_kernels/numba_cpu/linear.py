@@ -12,10 +12,10 @@ from numba import prange
 
 from refgen.noise import Stream
 from refgen.typing import Array
+from refgen_kernels.numba_cpu.access import load, load_part, store_part
 from refgen_kernels.numba_cpu.arrays import empty, flat
 from refgen_kernels.numba_cpu.build import chunk_of, chunks, inlined, kernel
 from refgen_kernels.numba_cpu.noise import draw
-from refgen_kernels.numba_cpu.simd import load, load_part, store_part
 from refgen_kernels.numba_cpu.writing import outgrows, put, scratch
 
 F = np.float32

@@ -17,9 +17,10 @@ import numpy as np
 from numba import prange
 
 from refgen.typing import Array
+from refgen_kernels.numba_cpu.access import load, load_part, store, store_part, turn
 from refgen_kernels.numba_cpu.arrays import empty, flat
 from refgen_kernels.numba_cpu.build import inlined, kernel
-from refgen_kernels.numba_cpu.simd import floats, load, load_part, store, store_part, turn
+from refgen_kernels.numba_cpu.simd import floats
 from refgen_kernels.numba_cpu.tile import WIDE, multiply, multiply_turned
 
 F = np.float32

@@ -30,16 +30,9 @@ import math
 
 import numpy as np
 
+from refgen_kernels.numba_cpu.access import load, load_part, store, store_part
 from refgen_kernels.numba_cpu.build import inlined
-from refgen_kernels.numba_cpu.simd import (
-    floats,
-    fused,
-    load,
-    load_part,
-    store,
-    store_part,
-    total,
-)
+from refgen_kernels.numba_cpu.simd import floats, fused, total
 from refgen_kernels.numba_cpu.writing import put
 
 F = np.float32

@@ -11,6 +11,7 @@ from numba import prange
 from refgen import noise as page
 from refgen.noise import Stream
 from refgen.typing import Array
+from refgen_kernels.numba_cpu.access import store, store_part
 from refgen_kernels.numba_cpu.arrays import empty
 from refgen_kernels.numba_cpu.build import chunk_of, chunks, inlined, kernel
 from refgen_kernels.numba_cpu.simd import (
@@ -24,8 +25,6 @@ from refgen_kernels.numba_cpu.simd import (
     multiply_lower,
     shift_signed,
     square_root,
-    store,
-    store_part,
     where,
 )
 

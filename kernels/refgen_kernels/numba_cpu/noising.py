@@ -10,11 +10,11 @@ from refgen.noise import Stream
 from refgen.ops import noising as page
 from refgen.ops.noising import NoisingCache
 from refgen.typing import Array
+from refgen_kernels.numba_cpu.access import load
 from refgen_kernels.numba_cpu.arrays import empty, flat, suits
 from refgen_kernels.numba_cpu.build import chunk_of, chunks, inlined, kernel
 from refgen_kernels.numba_cpu.noise import draw, reachable
 from refgen_kernels.numba_cpu.samples import each_sample
-from refgen_kernels.numba_cpu.simd import load
 from refgen_kernels.numba_cpu.writing import outgrows, put, scratch
 
 

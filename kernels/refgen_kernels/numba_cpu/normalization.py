@@ -13,6 +13,7 @@ from numba import prange
 from refgen.ops import normalization as page
 from refgen.ops.normalization import NormCache, Standard, by_group
 from refgen.typing import Array
+from refgen_kernels.numba_cpu.access import load, load_part, store, store_part
 from refgen_kernels.numba_cpu.arrays import empty, flat, single
 from refgen_kernels.numba_cpu.build import inlined, kernel
 from refgen_kernels.numba_cpu.moments import (
@@ -27,15 +28,7 @@ from refgen_kernels.numba_cpu.moments import (
     spread_groups,
     sum_products,
 )
-from refgen_kernels.numba_cpu.simd import (
-    floats,
-    fused,
-    load,
-    load_part,
-    store,
-    store_part,
-    total,
-)
+from refgen_kernels.numba_cpu.simd import floats, fused, total
 from refgen_kernels.numba_cpu.writing import outgrows, put
 
 F = np.float32

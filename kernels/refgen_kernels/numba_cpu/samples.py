@@ -7,8 +7,9 @@ a sample are added in order at the end.
 
 import numpy as np
 
+from refgen_kernels.numba_cpu.access import load, load_part
 from refgen_kernels.numba_cpu.build import CHUNK, inlined
-from refgen_kernels.numba_cpu.simd import floats, load, load_part, total
+from refgen_kernels.numba_cpu.simd import floats, total
 
 RUN = 256  # elements added up lane by lane before their sum is carried on in float64
 ZERO = np.float32(0)

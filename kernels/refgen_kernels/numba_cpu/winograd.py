@@ -37,149 +37,24 @@ import numpy as np
 from numba import prange
 from numba.np.ufunc.parallel import get_thread_id
 
+from refgen_kernels.numba_cpu.access import load, prefetch, prefetch_for_writing, store
 from refgen_kernels.numba_cpu.build import inlined, kernel
 from refgen_kernels.numba_cpu.matrices import panel_width
-from refgen_kernels.numba_cpu.simd import (
-    floats,
-    fused,
-    load,
-    prefetch,
-    prefetch_for_writing,
-    store,
+from refgen_kernels.numba_cpu.points import (
+    data_tile,
+    filter_gradient,
+    filter_points,
+    gradient_tile,
+    output_tile,
+    read6,
+    write3,
+    write6,
 )
+from refgen_kernels.numba_cpu.simd import floats
 from refgen_kernels.numba_cpu.tile import WIDE, multiply, multiply_turned
 
-F = np.float32
 POINTS, PAD = 36, 16  # PAD keeps the points of a tile out of one another's way
-ZERO, TWO, FOUR, FIVE, EIGHT = F(0), F(2), F(4), F(5), F(8)
-QUARTER, SIXTH, TWELFTH, TWENTY_FOURTH = F(1 / 4), F(1 / 6), F(1 / 12), F(1 / 24)
-
-
-# The transforms of one axis.
-
-
-@inlined
-def _data(d0, d1, d2, d3, d4, d5):  # type: ignore[no-untyped-def]
-    """Return Bᵀ d."""
-    four, five = floats(FOUR), floats(-FIVE)
-    even, odd = fused(d2, floats(-FOUR), d4), fused(d1, floats(-FOUR), d3)
-    far, turn = d4 - d2, (d3 - d1) * TWO
-    first = fused(d0, four, fused(d2, five, d4))
-    last = fused(d1, four, fused(d3, five, d5))
-    return first, even + odd, even - odd, far + turn, far - turn, last
-
-
-@inlined
-def _filter(w0, w1, w2):  # type: ignore[no-untyped-def]
-    """Return G w."""
-    outer, middle = (w0 + w2) * -SIXTH, w1 * SIXTH
-    far = fused(w0, floats(TWENTY_FOURTH), w2 * SIXTH)
-    turn = w1 * TWELFTH
-    return w0 * QUARTER, outer - middle, outer + middle, far + turn, far - turn, w2
-
-
-@inlined
-def _output(m0, m1, m2, m3, m4, m5):  # type: ignore[no-untyped-def]
-    """Return Aᵀ m."""
-    near, far, even, odd = m1 + m2, m3 + m4, m1 - m2, m3 - m4
-    y1, y2 = fused(odd, floats(TWO), even), fused(far, floats(FOUR), near)
-    return m0 + near + far, y1, y2, fused(odd, floats(EIGHT), even) + m5
-
-
-@inlined
-def _gradient(y0, y1, y2, y3):  # type: ignore[no-untyped-def]
-    """Return A dy."""
-    even, odd = y0 + y2, y1 + y3
-    far, turn = fused(y2, floats(FOUR), y0), fused(y3, floats(FOUR), y1) * TWO
-    return y0, even + odd, even - odd, far + turn, far - turn, y3
-
-
-@inlined
-def _filter_gradient(u0, u1, u2, u3, u4, u5):  # type: ignore[no-untyped-def]
-    """Return Gᵀ dU."""
-    near, far = (u1 + u2) * -SIXTH, u3 + u4
-    w0 = fused(far, floats(TWENTY_FOURTH), fused(u0, floats(QUARTER), near))
-    w1 = fused(u3 - u4, floats(TWELFTH), (u2 - u1) * SIXTH)
-    return w0, w1, fused(far, floats(SIXTH), near) + u5
-
-
-# Both axes, sixteen channels at a time.
-
-
-@inlined
-def _read6(x, at, step):  # type: ignore[no-untyped-def]
-    a, b, c = load(x, at), load(x, at + step), load(x, at + 2 * step)
-    return a, b, c, load(x, at + 3 * step), load(x, at + 4 * step), load(x, at + 5 * step)
-
-
-@inlined
-def _write6(x, at, step, row):  # type: ignore[no-untyped-def]
-    store(x, at, row[0])
-    store(x, at + step, row[1])
-    store(x, at + 2 * step, row[2])
-    store(x, at + 3 * step, row[3])
-    store(x, at + 4 * step, row[4])
-    store(x, at + 5 * step, row[5])
-
-
-@inlined
-def _data_tile(x, at, down, right, v, to, step):  # type: ignore[no-untyped-def]
-    """Set the 36 points v[to + ξ step] to Bᵀ d B of the 6 x 6 pixels from x[at] on."""
-    c0 = _data(*_read6(x, at, down))
-    c1 = _data(*_read6(x, at + right, down))
-    c2 = _data(*_read6(x, at + 2 * right, down))
-    c3 = _data(*_read6(x, at + 3 * right, down))
-    c4 = _data(*_read6(x, at + 4 * right, down))
-    c5 = _data(*_read6(x, at + 5 * right, down))
-    _write6(v, to, step, _data(c0[0], c1[0], c2[0], c3[0], c4[0], c5[0]))
-    _write6(v, to + 6 * step, step, _data(c0[1], c1[1], c2[1], c3[1], c4[1], c5[1]))
-    _write6(v, to + 12 * step, step, _data(c0[2], c1[2], c2[2], c3[2], c4[2], c5[2]))
-    _write6(v, to + 18 * step, step, _data(c0[3], c1[3], c2[3], c3[3], c4[3], c5[3]))
-    _write6(v, to + 24 * step, step, _data(c0[4], c1[4], c2[4], c3[4], c4[4], c5[4]))
-    _write6(v, to + 30 * step, step, _data(c0[5], c1[5], c2[5], c3[5], c4[5], c5[5]))
-
-
-@inlined
-def _write4(y, at, right, row, bias):  # type: ignore[no-untyped-def]
-    store(y, at, row[0] + bias)
-    store(y, at + right, row[1] + bias)
-    store(y, at + 2 * right, row[2] + bias)
-    store(y, at + 3 * right, row[3] + bias)
-
-
-@inlined
-def _output_tile(m, at, step, y, to, down, right, bias):  # type: ignore[no-untyped-def]
-    """Set 4 x 4 pixels from y[to] on to Aᵀ M A + bias of the points m[at + ξ step]."""
-    c0 = _output(*_read6(m, at, 6 * step))
-    c1 = _output(*_read6(m, at + step, 6 * step))
-    c2 = _output(*_read6(m, at + 2 * step, 6 * step))
-    c3 = _output(*_read6(m, at + 3 * step, 6 * step))
-    c4 = _output(*_read6(m, at + 4 * step, 6 * step))
-    c5 = _output(*_read6(m, at + 5 * step, 6 * step))
-    _write4(y, to, right, _output(c0[0], c1[0], c2[0], c3[0], c4[0], c5[0]), bias)
-    _write4(y, to + down, right, _output(c0[1], c1[1], c2[1], c3[1], c4[1], c5[1]), bias)
-    _write4(y, to + 2 * down, right, _output(c0[2], c1[2], c2[2], c3[2], c4[2], c5[2]), bias)
-    _write4(y, to + 3 * down, right, _output(c0[3], c1[3], c2[3], c3[3], c4[3], c5[3]), bias)
-
-
-@inlined
-def _read4(y, at, down):  # type: ignore[no-untyped-def]
-    return load(y, at), load(y, at + down), load(y, at + 2 * down), load(y, at + 3 * down)
-
-
-@inlined
-def _gradient_tile(dy, at, down, right, d, to, step):  # type: ignore[no-untyped-def]
-    """Set the 36 points d[to + ξ step] to A dy Aᵀ of 4 x 4 pixels; return the pixels' sum."""
-    p0, p1 = _read4(dy, at, down), _read4(dy, at + right, down)
-    p2, p3 = _read4(dy, at + 2 * right, down), _read4(dy, at + 3 * right, down)
-    c0, c1, c2, c3 = _gradient(*p0), _gradient(*p1), _gradient(*p2), _gradient(*p3)
-    _write6(d, to, step, _gradient(c0[0], c1[0], c2[0], c3[0]))
-    _write6(d, to + 6 * step, step, _gradient(c0[1], c1[1], c2[1], c3[1]))
-    _write6(d, to + 12 * step, step, _gradient(c0[2], c1[2], c2[2], c3[2]))
-    _write6(d, to + 18 * step, step, _gradient(c0[3], c1[3], c2[3], c3[3]))
-    _write6(d, to + 24 * step, step, _gradient(c0[4], c1[4], c2[4], c3[4]))
-    _write6(d, to + 30 * step, step, _gradient(c0[5], c1[5], c2[5], c3[5]))
-    return c0[1] + c1[1] + c2[1] + c3[1]  # row 1 of A dy adds up a column
+ZERO = np.float32(0)
 
 
 # Tiles at the edge, and tiles of an image that exists only in its small form.
@@ -237,7 +112,7 @@ def _data_lines(x, shape, up, lines, v, step, patch):  # type: ignore[no-untyped
                 _gather(x, image, top, left, 6, up, shape, v, patch)
                 source, at, down = v, patch, 6 * channels
             for c in range(0, channels, 16):
-                _data_tile(source, at + c, down, channels, v, to + c, step)
+                data_tile(source, at + c, down, channels, v, to + c, step)
             to += channels
 
 
@@ -256,7 +131,7 @@ def _gradient_lines(dy, shape, lines, d, step, patch, db, sums):  # type: ignore
                 _gather(dy, image, top, left, 4, 1, shape, d, patch)
                 source, at, down = d, patch, 4 * channels
             for c in range(0, channels, 16):
-                total = _gradient_tile(source, at + c, down, channels, d, to + c, step)
+                total = gradient_tile(source, at + c, down, channels, d, to + c, step)
                 store(db, sums + c, load(db, sums + c) + total)
             to += channels
 
@@ -278,7 +153,7 @@ def _output_lines(m, at, step, y, shape, lines, start, stop, bias, pooled, patch
                     target, right = y, channels
                     to = image + (top * width + left) * channels + c
                 down = right * (width if inside else 4)
-                _output_tile(m, at, step, target, to, down, right, load(bias, c))
+                output_tile(m, at, step, target, to, down, right, load(bias, c))
                 if not inside:
                     _scatter(m, patch, y, image + c, top, left, shape, pooled)
                 at += 16
@@ -328,17 +203,17 @@ def transform_filter(w, u, inputs, outputs, turned):  # type: ignore[no-untyped-
             step = taps
             if turned:
                 at, step = at + 8 * taps, -taps
-            c0 = _filter(load(w, at), load(w, at + 3 * step), load(w, at + 6 * step))
+            c0 = filter_points(load(w, at), load(w, at + 3 * step), load(w, at + 6 * step))
             at += step
-            c1 = _filter(load(w, at), load(w, at + 3 * step), load(w, at + 6 * step))
+            c1 = filter_points(load(w, at), load(w, at + 3 * step), load(w, at + 6 * step))
             at += step
-            c2 = _filter(load(w, at), load(w, at + 3 * step), load(w, at + 6 * step))
-            _write6(u, to, taps, _filter(c0[0], c1[0], c2[0]))
-            _write6(u, to + 6 * taps, taps, _filter(c0[1], c1[1], c2[1]))
-            _write6(u, to + 12 * taps, taps, _filter(c0[2], c1[2], c2[2]))
-            _write6(u, to + 18 * taps, taps, _filter(c0[3], c1[3], c2[3]))
-            _write6(u, to + 24 * taps, taps, _filter(c0[4], c1[4], c2[4]))
-            _write6(u, to + 30 * taps, taps, _filter(c0[5], c1[5], c2[5]))
+            c2 = filter_points(load(w, at), load(w, at + 3 * step), load(w, at + 6 * step))
+            write6(u, to, taps, filter_points(c0[0], c1[0], c2[0]))
+            write6(u, to + 6 * taps, taps, filter_points(c0[1], c1[1], c2[1]))
+            write6(u, to + 12 * taps, taps, filter_points(c0[2], c1[2], c2[2]))
+            write6(u, to + 18 * taps, taps, filter_points(c0[3], c1[3], c2[3]))
+            write6(u, to + 24 * taps, taps, filter_points(c0[4], c1[4], c2[4]))
+            write6(u, to + 30 * taps, taps, filter_points(c0[5], c1[5], c2[5]))
 
 
 @kernel
@@ -441,31 +316,24 @@ def transform_gradient(du, dw, inputs, outputs):  # type: ignore[no-untyped-def]
     for i in prange(inputs):
         for o in range(0, outputs, 16):
             at = i * outputs + o
-            c0 = _filter_gradient(*_column(du, at, taps))
-            c1 = _filter_gradient(*_column(du, at + taps, taps))
-            c2 = _filter_gradient(*_column(du, at + 2 * taps, taps))
-            c3 = _filter_gradient(*_column(du, at + 3 * taps, taps))
-            c4 = _filter_gradient(*_column(du, at + 4 * taps, taps))
-            c5 = _filter_gradient(*_column(du, at + 5 * taps, taps))
-            _write3(dw, at, taps, _filter_gradient(c0[0], c1[0], c2[0], c3[0], c4[0], c5[0]))
+            c0 = filter_gradient(*_column(du, at, taps))
+            c1 = filter_gradient(*_column(du, at + taps, taps))
+            c2 = filter_gradient(*_column(du, at + 2 * taps, taps))
+            c3 = filter_gradient(*_column(du, at + 3 * taps, taps))
+            c4 = filter_gradient(*_column(du, at + 4 * taps, taps))
+            c5 = filter_gradient(*_column(du, at + 5 * taps, taps))
+            write3(dw, at, taps, filter_gradient(c0[0], c1[0], c2[0], c3[0], c4[0], c5[0]))
             at += 3 * taps
-            _write3(dw, at, taps, _filter_gradient(c0[1], c1[1], c2[1], c3[1], c4[1], c5[1]))
+            write3(dw, at, taps, filter_gradient(c0[1], c1[1], c2[1], c3[1], c4[1], c5[1]))
             at += 3 * taps
-            _write3(dw, at, taps, _filter_gradient(c0[2], c1[2], c2[2], c3[2], c4[2], c5[2]))
-
-
-@inlined
-def _write3(x, at, step, row):  # type: ignore[no-untyped-def]
-    store(x, at, row[0])
-    store(x, at + step, row[1])
-    store(x, at + 2 * step, row[2])
+            write3(dw, at, taps, filter_gradient(c0[2], c1[2], c2[2], c3[2], c4[2], c5[2]))
 
 
 @inlined
 def _column(du, at, taps):  # type: ignore[no-untyped-def]
     """Return every sixth point from one on, summed over the groups."""
-    d0, d1, d2, d3, d4, d5 = _read6(du[0], at, 6 * taps)
+    d0, d1, d2, d3, d4, d5 = read6(du[0], at, 6 * taps)
     for group in range(1, du.shape[0]):
-        e0, e1, e2, e3, e4, e5 = _read6(du[group], at, 6 * taps)
+        e0, e1, e2, e3, e4, e5 = read6(du[group], at, 6 * taps)
         d0, d1, d2, d3, d4, d5 = d0 + e0, d1 + e1, d2 + e2, d3 + e3, d4 + e4, d5 + e5
     return d0, d1, d2, d3, d4, d5

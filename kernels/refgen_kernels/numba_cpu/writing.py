@@ -12,8 +12,9 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
+from refgen_kernels.numba_cpu.access import store, store_past
 from refgen_kernels.numba_cpu.build import CHUNK, inlined
-from refgen_kernels.numba_cpu.simd import FLOAT, store, store_past, vector_function
+from refgen_kernels.numba_cpu.simd import FLOAT, vector_function
 
 CACHES = 24 << 20  # bytes; what one call moves beyond that does not stay in the caches
 
