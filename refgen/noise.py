@@ -27,7 +27,9 @@ as logarithm, sine and cosine; with u = 2ᵉ (1 + s) and √½ ≤ 1 + s < √2,
 
 import hashlib
 import operator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -44,6 +46,7 @@ LN2 = (0.693359375, -2.12194440e-4)  # e times the first is exact; the second is
 
 Shape = int | tuple[int, ...]
 Stream = tuple[int, int, int, int]
+Draw = Callable[[Stream, int, int], Array]
 
 
 @dataclass(frozen=True)
@@ -77,21 +80,37 @@ class Noise:
         a, b, c = (int.from_bytes(digest[i : i + 4], "little") for i in (0, 4, 8))
         return operator.index(self.seed), a, b, c
 
-    def normal(self, shape: Shape, *, start: int = 0, dtype: type = np.float64) -> Array:
-        """Draw standard normals; float64 holds the float32 values, widened."""
-        return np.reshape(normals(self.stream, start, _size(shape)).astype(dtype), shape)
+    def normal(
+        self,
+        shape: Shape,
+        *,
+        start: int = 0,
+        dtype: "type | np.dtype[Any]" = np.float64,
+        normals: "Draw | None" = None,
+    ) -> Array:
+        """Draw standard normals; float64 holds the float32 values, widened.
+
+        They live where `normals` draws: in ordinary memory, or where a backend's own does.
+        """
+        z = (normals or _normals)(self.stream, start, _size(shape))
+        return np.reshape(z.astype(dtype), shape)
 
     def uniform(self, shape: Shape, *, start: int = 0) -> Array:
         """Draw float64 uniforms, 2⁻³² apart, inside (0, 1)."""
-        words = _words(self.stream, start, _size(shape))
-        return np.reshape((words + 0.5) * 2.0**-32, shape)  # (N.3)
+        w = words(self.stream, start, _size(shape))
+        return np.reshape((w + 0.5) * 2.0**-32, shape)  # (N.3)
 
-    def integers(self, high: int, shape: Shape, *, start: int = 0) -> Array:
-        """Draw int64 from 0 .. high − 1, each with probability 1/high to within 2⁻³²."""
+    def integers(
+        self, high: int, shape: Shape, *, start: int = 0, words: "Draw | None" = None
+    ) -> Array:
+        """Draw int64 from 0 .. high − 1, each with probability 1/high to within 2⁻³².
+
+        They live where `words` draws: in ordinary memory, or where a backend's own `words` does.
+        """
         if not 0 < high <= 2**32:
             raise ValueError(f"integers are drawn below 1 .. 2**32, not below {high}")
-        words = _words(self.stream, start, _size(shape)).astype(np.uint64)
-        return np.reshape((words * np.uint64(high) >> np.uint64(32)).astype(np.int64), shape)
+        w = (words or _words)(self.stream, start, _size(shape)).astype(np.uint64)
+        return np.reshape((w * np.uint64(high) >> np.uint64(32)).astype(np.int64), shape)
 
 
 def normals(stream: Stream, start: int, count: int) -> Array:
@@ -100,6 +119,20 @@ def normals(stream: Stream, start: int, count: int) -> Array:
     radius = np.sqrt(-2 * _log(w[:, 0::2]))  # (B, 2, 16)
     cos, sin = _cos_sin(w[:, 1::2])
     return _elements(np.stack([radius * cos, radius * sin], axis=2), start, count)  # (N.4)
+
+
+def normals_like(x: Array, stream: Stream, start: int = 0) -> Array:
+    """Return normals from `start` on: of x's shape and type, and an array of x's library."""
+    z = normals(stream, start, x.size).astype(x.dtype)
+    return np.asarray(np.reshape(z, x.shape), like=x)
+
+
+def words(stream: Stream, start: int, count: int) -> Array:
+    """Return words start .. start + count of a stream, (count,) uint32."""
+    return _elements(_blocks(stream, start, count), start, count)
+
+
+_normals, _words = normals, words
 
 
 def philox4x32(counter: Array, key: tuple[int, int]) -> Array:
@@ -122,13 +155,8 @@ def _blocks(stream: Stream, start: int, count: int) -> Array:
     seed, a, b, c = stream
     index = np.arange(16 * (start // 64), 16 * -(-(start + count) // 64), dtype=np.uint64)
     hashed = np.full(index.size, b), np.full(index.size, c)
-    words = philox4x32(np.stack([index & MASK, index >> 32, *hashed]), (seed, a))
-    return np.swapaxes(words.reshape(4, -1, 16), 0, 1)  # (N.2)
-
-
-def _words(stream: Stream, start: int, count: int) -> Array:
-    """Return words start .. start + count of a stream, uint32."""
-    return _elements(_blocks(stream, start, count), start, count)
+    w = philox4x32(np.stack([index & MASK, index >> 32, *hashed]), (seed, a))
+    return np.swapaxes(w.reshape(4, -1, 16), 0, 1)  # (N.2)
 
 
 def _elements(blocks: Array, start: int, count: int) -> Array:

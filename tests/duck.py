@@ -13,9 +13,19 @@ class Duck(np.lib.mixins.NDArrayOperatorsMixin):
     ndim = property(lambda self: self.a.ndim)
     dtype = property(lambda self: self.a.dtype)
     size = property(lambda self: self.a.size)
+    real = property(lambda self: Duck(self.a.real))
 
     def __array__(self, *args, **kwargs):
         raise TypeError("implicit conversion to a NumPy array")
+
+    def __bool__(self):
+        raise TypeError("a look at a device array: a crossing")
+
+    def __len__(self):
+        return len(self.a)
+
+    def reshape(self, *shape):
+        return Duck(self.a.reshape(*shape))
 
     def __getitem__(self, index):
         return Duck(self.a[undress(index)])
@@ -29,6 +39,8 @@ class Duck(np.lib.mixins.NDArrayOperatorsMixin):
         return Duck(getattr(ufunc, method)(*map(undress, inputs), **kwargs))
 
     def __array_function__(self, function, types, args, kwargs):
+        if function is not np.asarray and any(isinstance(x, np.ndarray) for x in args):
+            raise TypeError(f"mixing host and device arrays in {function.__name__}")
         kwargs = {k: undress(v) for k, v in kwargs.items()}
         result = function(*map(undress, args), **kwargs)
         return dress(result)

@@ -21,7 +21,7 @@ each_with_backward = pytest.mark.parametrize(
 
 
 def test_every_op_of_the_table_is_in_the_catalogue():
-    helpers = {"sigmoid", "softplus", "normals", "affine_coupling_inverse"}
+    helpers = {"sigmoid", "softplus", "fetch", "put", "normals", "words", "affine_coupling_inverse"}
     drawn = {f"{op.name}_drawn" for op in CATALOG}
     named = {n for op in CATALOG for n in (op.forward, f"{op.name}_backward")}
     named |= {f"{op.name}_{what}" for op in CATALOG if op.tangent for what in SECOND_ORDER}
@@ -103,10 +103,31 @@ def undressed_update(op, arrays, static):
     return result if isinstance(result, tuple) else (result,)
 
 
+@pytest.mark.parametrize("name", [name for name in ops.__all__ if name.endswith("_drawn")])
+@given(data=st.data())
+def test_noise_drawn_for_an_op_is_an_array_as_the_others_are(name, data):
+    """The noise is computed on the host, whatever the arrays it is added to."""
+    op = next(op for op in CATALOG if f"{op.name}_drawn" == name)
+    arrays, static, _ = data.draw(calls(op))
+    del arrays["noise"]
+    drawn = getattr(ops, name)
+    plain = drawn(*arrays.values(), (1, 2, 3, 4), 7, **static)
+    ducks = drawn(*map(Duck, arrays.values()), (1, 2, 3, 4), 7, **static)
+    for p, d in zip(leaves(plain), leaves(ducks), strict=True):
+        assert np.array_equal(p, undress(d))
+
+
+def leaves(x):
+    """Return the arrays of nested tuples."""
+    return [a for y in x for a in leaves(y)] if isinstance(x, tuple) else [x]
+
+
 def test_the_duck_refuses_what_a_device_array_refuses():
-    """The test above can fail: a host array made from a shape, and a silent conversion."""
+    """The tests above can fail: a host array made from a shape, and a silent conversion."""
     with pytest.raises(TypeError, match="mixing"):
         np.zeros(3) + Duck(np.ones(3))
+    with pytest.raises(TypeError, match="mixing"):
+        np.where(Duck(np.ones(3)), np.zeros(3), 1.0)
     with pytest.raises(TypeError, match="implicit"):
         np.asarray(Duck(np.ones(3)))
 

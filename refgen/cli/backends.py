@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from refgen.ops.protocol import Ops
 
 NAMES = ("auto", "numpy", "numba", "cupy", "numba-cuda")
-HELP = "auto, numpy or numba (auto: numba where it is installed)"
+HELP = "auto, numpy, numba, cupy or numba-cuda (auto: numba where it is installed)"
 MEND = {"numba": 'pip install "refgen[cpu]"'}
 
 
@@ -45,19 +45,16 @@ def choose(name: str) -> tuple["Ops", str]:
         if name == "auto":
             return reference, f"{plain} (numba: {state}{mend})"
         raise terms.Refusal(f"backend {name} cannot run here: {state}{mend}", terms.MISSING)
-    if wanted != "numba":
-        raise terms.Refusal(
-            f"backend {name}: its arrays live on the device, and training and sampling do not "
-            "move them there yet; use --backend numba, and `python -m benchmarks` for its kernels",
-            terms.MISSING,
-        )
-    # Threads that sleep between kernels take 60 µs to wake; threads that spin rob other programs,
-    # which rob them in turn. So they spin for some 30 µs, which is enough between two kernels.
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     twin = importlib.import_module(f"refgen_kernels.{BACKENDS[wanted]}")
-    twin.hold_blas()
     table = overlay(twin)
     run_by = which(table).values()
     twins = sum(module.startswith("refgen_kernels.") for module in run_by)
+    if wanted != "numba":
+        rest = "the rest by CuPy through NumPy's own calls"
+        return table, f"{wanted}: {twins} of {len(run_by)} ops by kernels, {rest}"
+    # Threads that sleep between kernels take 60 µs to wake; threads that spin rob other programs,
+    # which rob them in turn. So they spin for some 30 µs, which is enough between two kernels.
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    twin.hold_blas()
     first = "" if twin.warm() else " (first use compiles each: `refgen doctor --warm` does it now)"
     return table, f"{wanted}: {twins} of {len(run_by)} ops by kernels, the rest by NumPy{first}"

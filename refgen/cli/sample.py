@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     import numpy as np
 
     from refgen.noise import Noise
-    from refgen.systems import generative
+    from refgen.systems import draw, generative
     from refgen.training import Run, RunError
 
     with terms.refusing(RunError):
@@ -54,7 +54,8 @@ def run(args: argparse.Namespace) -> int:
         system = generative(plan.build(ops))
     terms.say(f"drawing {args.n} from {plan.entry.id} after {state.step} steps, backend {chosen}")
     with terms.refusing():  # a sampler or steps that the system does not have
-        samples = system.sample(
+        samples = draw(
+            system,
             state.average,
             args.n,
             Noise(args.seed).at("sample"),

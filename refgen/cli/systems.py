@@ -56,7 +56,7 @@ def works(entry: "Entry") -> bool:
 
     from refgen.data import Dataset
     from refgen.noise import Noise
-    from refgen.systems import build, generative, is_generative
+    from refgen.systems import build, draw, is_generative
     from refgen.training import NumericFailure, Recipe, train
 
     noise, own = Noise(0).at("works"), {f.name for f in fields(entry.make)}  # type: ignore[arg-type]
@@ -67,7 +67,7 @@ def works(entry: "Entry") -> bool:
         state = train(system, dataset, Recipe(STEPS, BATCH))
         if not is_generative(system):
             return True  # training itself refuses what is not finite
-        samples = generative(system).sample(state.average, COUNT, noise.at("sample"))
+        samples = draw(system, state.average, COUNT, noise.at("sample"))
     except (NumericFailure, ValueError):
         return False
     return bool(np.all(np.isfinite(samples)))

@@ -67,13 +67,14 @@ class Watch:
     def sample(self, system: "Generative", state: "State", fast: bool) -> None:
         """Write samples/step-N.png."""
         from refgen.noise import Noise
+        from refgen.systems import draw
 
         options: dict[str, Any] = {}
         if fast and "ddim" in system.samplers:
             options = {"sampler": "ddim", "steps": min(FAST, getattr(system, "T", FAST))}
         count = IMAGES if len(system.shape) == 3 else POINTS
         noise = Noise(self.seed).at("pictures")  # the same at every step: one watches them change
-        samples = system.sample(state.average, count, noise, **options)
+        samples = draw(system, state.average, count, noise, **options)
         path = self.run.path / "samples" / f"step-{state.step:06d}.png"
         pictures.picture(samples, self.data, path)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from refgen.data.arrays import load_npy, load_npz
-from refgen.data.dataset import Dataset
+from refgen.data.dataset import Dataset, Examples
 from refgen.data.digits import load_digits
 from refgen.data.errors import LoadError, NotInstalledError
 from refgen.data.fashion import load_fashion
@@ -17,7 +17,7 @@ from refgen.data.installed import COMMANDS, load_installed
 from refgen.data.table import load_csv
 from refgen.noise import Noise
 
-__all__ = ["Dataset", "LoadError", "NotInstalledError", "is_name", "load"]
+__all__ = ["Dataset", "Examples", "LoadError", "NotInstalledError", "is_name", "load"]
 
 EMBEDDED = {"digits": load_digits, "fashion": load_fashion}
 BY_SUFFIX = {".npy": load_npy, ".npz": load_npz, ".csv": load_csv}

@@ -21,10 +21,26 @@ from typing import Literal
 import numpy as np
 
 from refgen.data.errors import LoadError
-from refgen.noise import Noise
+from refgen.noise import Draw, Noise, words
 from refgen.typing import Array
 
 AXES = "Images are (N, H, W) or (N, H, W, C) with at most 4 channels, points (N, D)."
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """What training draws from, wherever it lives."""
+
+    data: Array  # (N, *shape)
+    labels: Array | None  # (N,)
+
+    def batch(self, noise: Noise, size: int, words: Draw = words) -> tuple[Array, Array | None]:
+        """Return (data[i], labels[i]) with i = noise.integers(N, size): with replacement.
+
+        The second is None where there are no labels. `words` draws where the examples live.
+        """
+        index = noise.integers(len(self.data), size, words=words)
+        return self.data[index], None if self.labels is None else self.labels[index]
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,13 +109,9 @@ class Dataset:
         out[index] = True
         return self._where(~out), self._where(out)
 
-    def batch(self, noise: Noise, size: int) -> tuple[Array, Array | None]:
-        """Return (data[i], labels[i]) with i = noise.integers(len(self), size): with replacement.
-
-        The second is None where there are no labels.
-        """
-        index = noise.integers(len(self), size)
-        return self.data[index], None if self.labels is None else self.labels[index]
+    def batch(self, noise: Noise, size: int, words: Draw = words) -> tuple[Array, Array | None]:
+        """Return a draw of examples with replacement; see Examples.batch."""
+        return Examples(self.data, self.labels).batch(noise, size, words)
 
     def _where(self, chosen: Array) -> "Dataset":
         labels = None if self.labels is None else self.labels[chosen]

@@ -26,6 +26,7 @@ import numpy as np
 
 from refgen import ops as reference
 from refgen.noise import Noise
+from refgen.ops.home import beside
 from refgen.ops.protocol import Ops
 from refgen.processes import Schedule
 from refgen.typing import Array, Cache, Grads
@@ -72,12 +73,12 @@ class NoisePrediction:
 
     def forward(self, params: Any, data: Array, noise: Noise) -> tuple[dict[str, Array], Cache]:
         """Return ({"loss"}, cache), (N,); t and ε are drawn at this place in the noise."""
-        t = 1 + noise.at("t").integers(self.schedule.T, len(data))
+        t = 1 + noise.at("t").integers(self.schedule.T, len(data), words=self.ops.words)
         dtype = data.real.dtype
         a, b = self.schedule.signal(t).astype(dtype), self.schedule.spread(t).astype(dtype)
         x, drawn = self.ops.noising_drawn(data, a, b, noise.at("noise").stream)  # (DD.1)
         noise_hat, model_cache = self.model.forward(params, x, t)
-        w = loss_weights(self.schedule, self.weight)[t].astype(dtype)
+        w = beside(loss_weights(self.schedule, self.weight), t)[t].astype(dtype)
         error, error_cache = self.ops.squared_error_forward(noise_hat, drawn)
         return {"loss": w * error}, (w, error_cache, model_cache)  # (DD.2)
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from refgen import ops, tree
 from refgen.layers import Layer
-from refgen.noise import Noise
+from refgen.noise import Draw, Noise, normals
 from refgen.typing import Array, Cache, Grads
 
 GENERATOR_LOSSES = ("nonsaturating", "minimax")
@@ -30,14 +30,15 @@ GENERATOR_LOSSES = ("nonsaturating", "minimax")
 class Game:
     """A generator (N, latent) -> (N, D), a discriminator (N, D) -> (N, 1), and their losses.
 
-    params holds {"generator": ..., "discriminator": ...}. Raises ValueError for an unknown
-    generator loss.
+    params holds {"generator": ..., "discriminator": ...}; `normals` draws where they live. Raises
+    ValueError for an unknown generator loss.
     """
 
     generator: Layer
     discriminator: Layer
     latent: int
     generator_loss: str = "nonsaturating"
+    normals: Draw = normals
 
     def __post_init__(self) -> None:
         if self.generator_loss not in GENERATOR_LOSSES:
@@ -46,7 +47,7 @@ class Game:
 
     def generate(self, params: Any, count: int, noise: Noise, dtype: Any) -> tuple[Array, Cache]:
         """Return (samples (count, D), cache) from latents drawn at this place."""
-        z = noise.normal((count, self.latent), dtype=dtype)
+        z = noise.normal((count, self.latent), dtype=dtype, normals=self.normals)
         return self.generator.forward(params["generator"], z)
 
     def discriminator_forward(

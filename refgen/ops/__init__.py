@@ -1,6 +1,6 @@
 """The reference op table. A backend is any module with these names and signatures."""
 
-from refgen.noise import normals
+from refgen.noise import normals, words
 from refgen.ops.activation import (
     gelu_backward,
     gelu_curvature,
@@ -113,6 +113,7 @@ from refgen.ops.gaussian import (
     reparameterize_kl_drawn,
     reparameterize_kl_forward,
 )
+from refgen.ops.home import fetch, put
 from refgen.ops.instance_norm import (
     adain_backward,
     adain_forward,
@@ -276,6 +277,7 @@ __all__ = [
     "embedding_lookup_forward",
     "euler_step_backward",
     "euler_step_forward",
+    "fetch",
     "film_backward",
     "film_curvature",
     "film_forward",
@@ -342,6 +344,7 @@ __all__ = [
     "patchify_backward",
     "patchify_forward",
     "power_step",
+    "put",
     "relu_backward",
     "relu_curvature",
     "relu_forward",
@@ -392,4 +395,5 @@ __all__ = [
     "unpatchify_forward",
     "upsample_conv2d_backward",
     "upsample_conv2d_forward",
+    "words",
 ]

@@ -40,6 +40,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from refgen.ops.home import here
 from refgen.typing import Array
 
 
@@ -163,5 +164,5 @@ def _check(q: Array, k: Array, v: Array, mask: Array | None, heads: int) -> None
         raise ValueError(
             f"attention: the mask is (queries, keys) = {(q.shape[1], k.shape[1])}, not {mask.shape}"
         )
-    if mask is not None and not bool(np.all(np.any(mask, axis=-1))):
+    if mask is not None and here(mask) and not np.all(np.any(mask, axis=-1)):
         raise ValueError("attention: the mask forbids a query every key; let it see one at least")

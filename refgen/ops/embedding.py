@@ -31,6 +31,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from refgen.ops.home import here
 from refgen.typing import Array
 
 ORDERS = ("sin_cos", "cos_sin", "interleaved")
@@ -114,7 +115,7 @@ def embedding_lookup_forward(index: Array, table: Array) -> tuple[Array, LookupC
            [3., 4.]])
     """
     count = table.shape[0]
-    if not bool(np.all((index >= 0) & (index < count))):
+    if here(index) and not np.all((index >= 0) & (index < count)):
         raise ValueError(
             f"embedding_lookup: the table has rows 0 .. {count - 1}, and the index asks for others"
         )

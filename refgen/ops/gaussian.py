@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refgen.noise import Stream, normals
+from refgen.noise import Stream, normals_like
 from refgen.typing import Array
 
 
@@ -103,5 +103,5 @@ def reparameterize_kl_drawn(
     mu: Array, logvar: Array, stream: Stream, start: int = 0
 ) -> tuple[Array, Array, ReparameterizeKLCache]:
     """Return reparameterize_kl_forward with the noise of a stream."""
-    noise = np.reshape(normals(stream, start, mu.size), mu.shape).astype(mu.dtype)
+    noise = normals_like(mu, stream, start)
     return reparameterize_kl_forward(mu, logvar, noise)

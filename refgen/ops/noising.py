@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refgen.noise import Stream, normals
+from refgen.noise import Stream, normals_like
 from refgen.typing import Array
 
 
@@ -53,7 +53,7 @@ def noising_drawn(
     data: Array, a: Array, b: Array, stream: Stream, start: int = 0
 ) -> tuple[Array, Array]:
     """Return (x, noise) with the noise of a stream; the loss needs the noise too."""
-    noise = np.reshape(normals(stream, start, data.size), data.shape).astype(data.dtype)
+    noise = normals_like(data, stream, start)
     return noising_forward(data, noise, a, b)[0], noise
 
 

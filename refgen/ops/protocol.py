@@ -14,8 +14,17 @@ from refgen.typing import Array
 class Ops(Protocol):
     """A table of ops: refgen.ops is one, an overlay of kernels is another."""
 
+    def put(self, a: Array) -> Array:
+        """Return an array of ordinary memory where this table computes."""
+
+    def fetch(self, a: Array) -> Array:
+        """Return an array of this table's place in ordinary memory."""
+
     def normals(self, stream: Stream, start: int, count: int) -> Array:
         """Return standard normals start .. start + count of a stream, float32."""
+
+    def words(self, stream: Stream, start: int, count: int) -> Array:
+        """Return words start .. start + count of a stream, uint32."""
 
     def dense_forward(self, x: Array, w: Array, b: Array) -> tuple[Array, Any]:
         """Return (y, cache)."""

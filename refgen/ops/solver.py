@@ -36,9 +36,7 @@ its coefficient:
 import math
 from typing import NamedTuple
 
-import numpy as np
-
-from refgen.noise import Stream, normals
+from refgen.noise import Stream, normals_like
 from refgen.typing import Array
 
 
@@ -51,6 +49,7 @@ class EulerStepCache(NamedTuple):
 def euler_step_forward(x: Array, velocity: Array, *, dt: float) -> tuple[Array, EulerStepCache]:
     """Return Euler's x'. Twice, first with half of dt, it is the midpoint rule.
 
+    >>> import numpy as np
     >>> x, dt = np.array([[1.0]]), 0.1  # dx/dt = −x, whose flow is exp(−t)
     >>> euler_step_forward(x, -x, dt=dt)[0]
     array([[0.9]])
@@ -77,6 +76,7 @@ def heun_step_forward(
 ) -> tuple[Array, HeunStepCache]:
     """Return Heun's x'; velocity_next is that of the end of Euler's step.
 
+    >>> import numpy as np
     >>> x, dt = np.array([[1.0]]), 0.1
     >>> end, _ = euler_step_forward(x, -x, dt=dt)
     >>> heun_step_forward(x, -x, -end, dt=dt)[0]
@@ -111,6 +111,7 @@ def langevin_step_forward(
 ) -> tuple[Array, LangevinStepCache]:
     """Return Langevin's x'. Raises ValueError for step < 0.
 
+    >>> import numpy as np
     >>> x, z = np.array([[3.0]]), np.array([[1.0]])
     >>> langevin_step_forward(x, -x, z, step=0.5)[0]  # half way down to the top of N(0, 1), plus 1
     array([[2.5]])
@@ -128,5 +129,5 @@ def langevin_step_drawn(
     x: Array, score: Array, stream: Stream, start: int = 0, *, step: float
 ) -> Array:
     """Return Langevin's x' with the noise of a stream. Raises ValueError for step < 0."""
-    noise = np.reshape(normals(stream, start, x.size), x.shape).astype(x.dtype)
+    noise = normals_like(x, stream, start)
     return langevin_step_forward(x, score, noise, step=step)[0]

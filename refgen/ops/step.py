@@ -40,9 +40,7 @@ import math
 import sys
 from typing import NamedTuple
 
-import numpy as np
-
-from refgen.noise import Stream, normals
+from refgen.noise import Stream, normals_like
 from refgen.typing import Array
 
 ROUNDING = 4 * sys.float_info.epsilon  # of a variance that was a product of quotients and roots
@@ -115,6 +113,7 @@ def ddim_step_forward(
 
     Raises ValueError where sigma² exceeds the variance 1 − ᾱ_s of the level it goes to.
 
+    >>> import numpy as np
     >>> data, noise = np.array([[2.0]]), np.array([[1.0]])
     >>> x = 0.6 * data + 0.8 * noise
     >>> ddim_step_forward(x, noise, noise, alpha_bar=0.36, alpha_bar_next=1.0, sigma=0.0)[0]
@@ -155,6 +154,7 @@ def guided_ddim_step_forward(
 
     Raises ValueError where sigma² exceeds the variance 1 − ᾱ_s of the level it goes to.
 
+    >>> import numpy as np
     >>> data, noise, null = np.array([[2.0]]), np.array([[1.0]]), np.array([[0.5]])
     >>> x = 0.6 * data + 0.8 * (null + 3 * (noise - null))
     >>> levels = {"alpha_bar": 0.36, "alpha_bar_next": 1.0, "sigma": 0.0}
@@ -196,7 +196,7 @@ def ddpm_step_drawn(
     sigma: float,
 ) -> Array:
     """Return the ancestral step's x' with the noise of a stream."""
-    noise = _drawn_like(x, stream, start)
+    noise = normals_like(x, stream, start)
     return _step(x, noise_hat, noise, ddpm_coefficients(alpha, alpha_bar, sigma))
 
 
@@ -211,7 +211,7 @@ def ddim_step_drawn(
     sigma: float,
 ) -> Array:
     """Return the DDIM step's x' with the noise of a stream."""
-    noise = _drawn_like(x, stream, start)
+    noise = normals_like(x, stream, start)
     return _step(x, noise_hat, noise, ddim_coefficients(alpha_bar, alpha_bar_next, sigma))
 
 
@@ -229,7 +229,7 @@ def guided_ddpm_step_drawn(
 ) -> Array:
     """Return the guided ancestral step's x' with the noise of a stream."""
     cache = guide(ddpm_coefficients(alpha, alpha_bar, sigma), guidance)
-    return _guided_step(x, noise_hat, noise_hat_null, _drawn_like(x, stream, start), cache)
+    return _guided_step(x, noise_hat, noise_hat_null, normals_like(x, stream, start), cache)
 
 
 def guided_ddim_step_drawn(
@@ -246,7 +246,7 @@ def guided_ddim_step_drawn(
 ) -> Array:
     """Return the guided DDIM step's x' with the noise of a stream."""
     cache = guide(ddim_coefficients(alpha_bar, alpha_bar_next, sigma), guidance)
-    return _guided_step(x, noise_hat, noise_hat_null, _drawn_like(x, stream, start), cache)
+    return _guided_step(x, noise_hat, noise_hat_null, normals_like(x, stream, start), cache)
 
 
 def _step(x: Array, noise_hat: Array, noise: Array, cache: StepCache) -> Array:
@@ -259,7 +259,3 @@ def _guided_step(
 ) -> Array:
     p, q, q_null, sigma = cache
     return p * x + q * noise_hat + q_null * noise_hat_null + sigma * noise  # (ST.6)
-
-
-def _drawn_like(x: Array, stream: Stream, start: int) -> Array:
-    return np.reshape(normals(stream, start, x.size), x.shape).astype(x.dtype)

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from refgen.ops.home import beside
 from refgen.typing import Array
 
 
@@ -71,12 +72,12 @@ class Schedule:
 
     def signal(self, t: Array | int) -> Array:
         """Return √ᾱ_t, what is left of the data."""
-        root: Array = np.sqrt(self.alpha_bar[t])
+        root: Array = np.sqrt(beside(self.alpha_bar, t)[t])
         return root
 
     def spread(self, t: Array | int) -> Array:
         """Return √(1 − ᾱ_t), the standard deviation of the noise."""
-        root: Array = np.sqrt(1 - self.alpha_bar[t])
+        root: Array = np.sqrt(1 - beside(self.alpha_bar, t)[t])
         return root
 
 

@@ -14,6 +14,7 @@ from refgen.systems.system import (
     Labelled,
     System,
     Turn,
+    draw,
     generative,
     is_generative,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "System",
     "Turn",
     "build",
+    "draw",
     "find",
     "generative",
     "is_generative",

@@ -3,7 +3,6 @@
 Lectures   0, 2, 3, 4 (algorithms), 1 (losses)          Source  ho2020-ddpm;  song2021-ddim
 """
 
-import math
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -89,7 +88,7 @@ class DDPM:
         """Return ε̂(x, t) of (N, *shape) at one time, ROWS examples at a time."""
         network = self.network
         parts = [
-            network.forward(params["model"], part, np.full(len(part), t))[0]
+            network.forward(params["model"], part, np.full(len(part), t, like=x))[0]
             for part in (x[i : i + ROWS] for i in range(0, max(len(x), 1), ROWS))
         ]
         return np.concatenate(parts) if len(parts) > 1 else parts[0]
@@ -101,8 +100,8 @@ class DDPM:
         refuse_sampler("ddpm", self.samplers, sampler, steps)
         schedule = self.process
         dtype = next(tree.leaves(params)).dtype
-        start = self.ops.normals(noise.at("start").stream, 0, count * math.prod(self.shape))
-        x = start.reshape(count, *self.shape).astype(dtype)
+        start = noise.at("start")
+        x = start.normal((count, *self.shape), dtype=dtype, normals=self.ops.normals)
 
         def predict(x: Array, t: int) -> Array:
             return self.predict_noise(params, x, t)

@@ -63,11 +63,11 @@ class GAN:
         """Both networks and both losses."""
         if self.model == "dcgan":
             networks = ByBatch(self._generator), ByBatch(self._discriminator)
-            return Game(*networks, self.latent, self.generator_loss)
+            return Game(*networks, self.latent, self.generator_loss, self.ops.normals)
         data, inner = math.prod(self.shape), [self.hidden] * self.depth
         generator = mlp((self.latent, *inner, data), "relu", ops=self.ops)
         discriminator = mlp((data, *inner, 1), "leaky_relu", ops=self.ops)
-        return Game(generator, discriminator, self.latent, self.generator_loss)
+        return Game(generator, discriminator, self.latent, self.generator_loss, self.ops.normals)
 
     def init(self, noise: Noise) -> Params:
         """Draw {"discriminator": ..., "generator": ...}."""
@@ -106,10 +106,11 @@ class GAN:
         theta = params["generator"]
         dtype = next(tree.leaves(theta)).dtype
         if self.model == "dcgan":
-            many = noise.at("standing").normal((STANDING, self.latent)).astype(dtype)
-            z = noise.normal((count, self.latent)).astype(dtype)
-            standing = self._generator.standing(theta, many)
-            samples, _ = self._generator.forward(theta, z, standing)
+            normals, standing = self.ops.normals, noise.at("standing")
+            many = standing.normal((STANDING, self.latent), dtype=dtype, normals=normals)
+            z = noise.normal((count, self.latent), dtype=dtype, normals=normals)
+            statistics = self._generator.standing(theta, many)
+            samples, _ = self._generator.forward(theta, z, statistics)
         else:
             samples, _ = self.game.generate(params, count, noise, dtype)
         return samples.reshape(count, *self.shape)

@@ -76,5 +76,5 @@ class RealNVP:
         """Send draws of N(0, I) through the inverse."""
         refuse_sampler("realnvp", self.samplers, sampler, steps)
         dtype = params["model"]["coupling0"]["dense0"]["w"].dtype
-        z = noise.normal((count, math.prod(self.shape)), dtype=dtype)
+        z = noise.normal((count, math.prod(self.shape)), dtype=dtype, normals=self.ops.normals)
         return self.flow.inverse(params["model"], z).reshape(count, *self.shape)

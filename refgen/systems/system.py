@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol, cast
 
+from refgen import tree
 from refgen.noise import Noise
 from refgen.ops.protocol import Ops
 from refgen.typing import Array, Grads, Params
@@ -80,6 +81,18 @@ def generative(system: System) -> Generative:
         name = type(system).__name__.lower()
         raise ValueError(f"a {name} draws no samples: it tells classes apart")
     return cast(Generative, system)
+
+
+def draw(
+    system: System, params: Any, count: int, noise: Noise, *, sampler: str = "", steps: int = 0
+) -> Array:
+    """Return samples in ordinary memory, wherever the system computes and the parameters lie.
+
+    Raises ValueError for a system that draws none, and for what its sampler does not have.
+    """
+    source = generative(system)
+    here = tree.map(system.ops.put, params)
+    return system.ops.fetch(source.sample(here, count, noise, sampler=sampler, steps=steps))
 
 
 def refuse_sampler(name: str, samplers: tuple[str, ...], sampler: str, steps: int) -> None:

@@ -80,7 +80,8 @@ class VAE:
         refuse_sampler("vae", self.samplers, sampler, steps)
         theta = params["model"]["decoder"]
         dtype = theta["dense0"]["w"].dtype
-        decoded, _ = self.decoder.forward(theta, noise.normal((count, self.latent), dtype=dtype))
+        z = noise.normal((count, self.latent), dtype=dtype, normals=self.ops.normals)
+        decoded, _ = self.decoder.forward(theta, z)
         if self.likelihood == "bernoulli":
             decoded = 2.0 * reference.sigmoid(decoded) - 1.0
         return decoded.reshape(count, *self.shape)

@@ -12,14 +12,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from types import FrameType
 from typing import Any
 
 import numpy as np
 
 from refgen import tree
-from refgen.data import Dataset
+from refgen.data import Dataset, Examples
 from refgen.noise import Noise
+from refgen.ops.protocol import Ops
 from refgen.systems import Labelled, System
 from refgen.training.checkpoint import State, steps
 from refgen.training.optimizer import Adam
@@ -122,25 +124,47 @@ def train(
             f"{run.path} already has checkpoints, and starting over would discard them. Go on from "
             "run.latest(), or create another run."
         )
-    state = state or start(system, recipe)
+    state = resident(system, state or start(system, recipe))
+    examples = examples_for(system, data)
     log = Log(run, state.step)
     while state.step < recipe.steps and not (stop and stop.signal):
-        state, row = take_step(system, data, recipe, state)
+        state, row = take_step(system, examples, recipe, state)
         if state.step % recipe.log_every == 0 or state.step == recipe.steps:
             log.write(row)
         if run and (state.step % recipe.save_every == 0 or state.step == recipe.steps):
-            run.save(_sound(state))
+            run.save(_sound(fetched(system, state)))
         if on_step:
             on_step(state, row)
     if run and stop and stop.signal:
-        run.save(_sound(state))
-    return state
+        run.save(_sound(fetched(system, state)))
+    return fetched(system, state)
 
 
-def take_step(system: System, data: Dataset, recipe: Recipe, state: State) -> tuple[State, Row]:
+def resident(system: System, state: State) -> State:
+    """Return a state where the system's ops compute."""
+    put = partial(tree.map, system.ops.put)
+    return State(state.step, put(state.params), put(state.moments))
+
+
+def fetched(system: System, state: State) -> State:
+    """Return a state in ordinary memory."""
+    fetch = partial(tree.map, system.ops.fetch)
+    return State(state.step, fetch(state.params), fetch(state.moments))
+
+
+def examples_for(system: System, data: Dataset) -> Examples:
+    """Return data where the system's ops compute."""
+    labels = None if data.labels is None else system.ops.put(data.labels)
+    return Examples(system.ops.put(data.data), labels)
+
+
+def take_step(
+    system: System, data: Examples | Dataset, recipe: Recipe, state: State
+) -> tuple[State, Row]:
     """Take every turn of one step; return the new state and its row of the log.
 
-    Raises NumericFailure for a loss or a gradient that is not finite.
+    Data and state are resident; nothing leaves a device but the row. Raises NumericFailure for a
+    loss or a gradient that is not finite.
     """
     params: Any = dict(state.params)
     moments: Any = dict(state.moments)
@@ -153,16 +177,16 @@ def take_step(system: System, data: Dataset, recipe: Recipe, state: State) -> tu
         adam = recipe.optimizer(repeats[turn.player])
         for k in range(done[turn.player], done[turn.player] + turn.repeat):
             place = Noise(recipe.seed).at("train", state.step, turn.player, k)
-            x, labels = data.batch(place.at("batch"), recipe.batch)
+            x, labels = data.batch(place.at("batch"), recipe.batch, system.ops.words)
             batch = Labelled(x, labels) if turn.labelled and labels is not None else x
             terms, grads = turn.gradient(params, batch, place.at("draw"))
             update = state.step * repeats[turn.player] + k + 1
-            norm = _checked(state.step + 1, turn.player, terms, grads)
+            means, norm = _checked(state.step + 1, turn.player, terms, grads, system.ops)
             params[turn.player], moments[turn.player] = adam.update(
                 system.ops, params[turn.player], grads, moments[turn.player], update
             )
         done[turn.player] += turn.repeat
-        row |= {f"{turn.player}/{name}": float(np.mean(v)) for name, v in terms.items()}
+        row |= {f"{turn.player}/{name}": mean for name, mean in means.items()}
         row[f"{turn.player}/gradient"] = norm
     return State(state.step + 1, params, moments), row
 
@@ -176,18 +200,28 @@ def _sound(state: State) -> State:
     return state
 
 
-def _checked(step: int, player: str, terms: dict[str, Any], grads: Any) -> float:
-    """Return the norm of a gradient. Raises NumericFailure where anything is not finite."""
-    for name, values in terms.items():
-        if not math.isfinite(float(np.mean(values))):
+def _checked(
+    step: int, player: str, terms: dict[str, Any], grads: Any, ops: Ops
+) -> tuple[Row, float]:
+    """Return the mean of every term, and the norm of the gradient.
+
+    They are fetched together: one crossing from a device. Raises NumericFailure where anything is
+    not finite.
+    """
+    leaves = tree.flatten(grads)
+    found = [np.mean(v) for v in terms.values()] + [np.vdot(g, g) for g in leaves.values()]
+    numbers = [float(n) for n in ops.fetch(np.stack(found))]
+    means = dict(zip(terms, numbers, strict=False))
+    for name, mean in means.items():
+        if not math.isfinite(mean):
             raise NumericFailure(f"step {step}: {player}'s {name} is not finite. {ADVICE}")
-    norms = {path: float(np.vdot(g, g)) for path, g in tree.flatten(grads).items()}
-    for path, norm in norms.items():
-        if not math.isfinite(norm):
+    squares = numbers[len(terms) :]
+    for path, square in zip(leaves, squares, strict=True):
+        if not math.isfinite(square):
             raise NumericFailure(
                 f"step {step}: the gradient of {player}/{path} is not finite. {ADVICE}"
             )
-    return math.sqrt(sum(norms.values()))
+    return means, math.sqrt(sum(squares))
 
 
 @dataclass
