@@ -7,9 +7,9 @@ from functools import lru_cache
 import numpy as np
 
 from refgen_kernels.device import launcher
-from refgen_kernels.device.machine import ALIGNED
+from refgen_kernels.device.machine import ALIGNED, Asking
 from tests.duck import Duck, undress
-from tests.kernels.cuda.host import HostModule
+from tests.kernels.cuda.host import MAX_SHARED, HostModule
 
 EXAMPLES = int(os.environ.get("REFGEN_EXAMPLES", "1000"))
 SANITIZE = os.environ.get("REFGEN_SANITIZE", "")  # "address" or "thread": how kernels are built
@@ -43,6 +43,7 @@ class Host:
     """NumPy's arrays, and kernels on one CPU thread, CUDA thread after CUDA thread."""
 
     array = np.ndarray
+    shared = MAX_SHARED
 
     def __init__(self, order: str = "forward", seed: int = 0):
         self.order, self.seed = order, seed
@@ -50,9 +51,9 @@ class Host:
     def empty(self, shape, dtype):
         """Return an aligned array of nothing: NaN, or the largest word."""
         size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
-        store = np.full(size + ALIGNED, 0xFF, np.uint8)
-        skip = -store.ctypes.data % ALIGNED
-        return store[skip : skip + size].view(dtype).reshape(shape)
+        store = np.full(size, 0xFF, np.uint8)  # no slack behind it, where an overrun would hide
+        assert store.ctypes.data % ALIGNED == 0, "malloc aligns to 16 bytes here"
+        return store.view(dtype).reshape(shape)
 
     def contiguous(self, a):
         """Return the array, or a copy of it that is contiguous and aligned."""
@@ -81,7 +82,7 @@ class Ordered:
 
     def get_function(self, name):
         """Return a kernel."""
-        kernel = self.module.get_function(name)
+        kernel = Asking(self.module).get_function(name)
 
         def launch(grid, block, args, *, shared_mem=0):
             self.module.order, self.module.seed = self.machine.order, self.machine.seed

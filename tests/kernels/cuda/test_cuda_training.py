@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from refgen import ops, tree
+from refgen.cli import main
 from refgen.data import load
 from refgen.noise import Noise
 from refgen.systems import build, draw
@@ -80,3 +81,19 @@ def test_a_training_ends_in_ordinary_memory():
         state = train(system, data, Recipe(steps=2, batch=4))
     assert all(isinstance(a, np.ndarray) for a in tree.leaves(state.params))
     assert all(isinstance(a, np.ndarray) for a in tree.leaves(state.moments))
+
+
+def test_the_command_line_trains_and_samples_on_a_device(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(cupy_cuda, "status", lambda: "ok")
+    monkeypatch.chdir(tmp_path)
+    tiny = ["--set", "hidden=8", "--set", "T=5", "--batch", "8"]
+    with use(Ducks()):
+        line = ["train", "ddpm", "--data", "toy:ring", "--steps", "3", "--out", "run", *tiny]
+        assert main([*line, "--backend", "cupy"]) == 0
+        said = capsys.readouterr()
+        assert "backend cupy: " in said.err
+        assert "ops by kernels" in said.err
+        assert main(["sample", "run", "-n", "5", "--npz", "points.npz", "--out", "points.png"]) == 0
+    with np.load("points.npz") as file:
+        assert file["samples"].shape == (5, 2)
+    assert (tmp_path / "points.png").stat().st_size > 1000

@@ -37,12 +37,7 @@ def from_the_catalogue(table):
         if op.wrt and op.forward in numba_cuda.__all__:
 
             def check(op=op):
-                dims = {w.lstrip("*"): SIDES.get(w.lstrip("*"), 2) for w in op.letters()}
-                dims = {
-                    k: d if isinstance(d, int) or f"*{k}" in op.letters() else d[0]
-                    for k, d in dims.items()
-                }
-                dims = op.constrain(dims)
+                dims = op.constrain({w.lstrip("*"): side(w) for w in op.letters()})
                 inputs = op.arrays(dims, np.random.default_rng(1))
                 inputs = {k: a.astype("f") if a.dtype.kind == "f" else a for k, a in inputs.items()}
                 assert_as_accurate(op.name, inputs, op.keywords(dims), table=table)
