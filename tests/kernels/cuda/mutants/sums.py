@@ -1,0 +1,35 @@
+"""Bugs of the sums over samples, and of the ops that take them."""
+
+from tests.kernels.cuda.mutants import Mutant
+
+MUTANTS = [
+    Mutant("sums", "cupy_cuda", "own_sum(terms + run * each, each, lane, team)",
+           "own_sum(terms + run * team, each, lane, team)", "wrong stride", "host"),
+    Mutant("sums", "cupy_cuda", "if (left >= 4) return of;", "if (left >= 3) return of;",
+           "four elements of two samples", "host"),
+    Mutant("sums", "cupy_cuda", "(d.offset + to + 63) / 64", "(d.offset + to) / 64",
+           "uninitialised shared memory", "host"),
+    Mutant("sums", "device", "(TILE * tiles)", "TILE", "more shares than are added", "host"),
+    Mutant("sums", "cupy_cuda", "tile[TILE + 3];", "tile[TILE];", "out of bounds", "address"),
+    Mutant("sums", "cupy_cuda", "last = (to - base) / 4;", "last = (to - base + 3) / 4;",
+           "out of bounds", "address"),
+    Mutant("sums", "cupy_cuda", "    fill(from, to, tile);\n    __syncthreads();\n",
+           "    fill(from, to, tile);\n", "missing barrier", "thread"),
+    Mutant("sums", "cupy_cuda", "      __syncthreads();  // before the next tile\n", "",
+           "missing barrier between tiles", "thread"),
+    Mutant("sums", "cupy_cuda", "    block_draw(from, to, draw, tile);\n    __syncthreads();\n",
+           "    block_draw(from, to, draw, tile);\n", "missing barrier after the draw", "thread"),
+    Mutant("reduce", "cupy_cuda", "  __syncthreads();  // an earlier sum may still be read\n", "",
+           "missing barrier between sums", "thread"),
+    Mutant("likelihood", "cupy_cuda", "2.0f * (r * r2 * p + r)", "2.0 * (r * r2 * p + r)",
+           "float64 creep", "nvrtc"),
+    Mutant("likelihood", "numba_cuda", "TWO * (r * r2 * p + r)", "2.0 * (r * r2 * p + r)",
+           "float64 creep", "ptx"),
+    Mutant("reduce", "numba_cuda", "kept = I(left - moved)", "kept = I(moved)",
+           "wrong sum", "simulator"),
+    Mutant("sums", "numba_cuda", "I(lo + together * each_sample), I(samples * each_sample)",
+           "I(lo + together * each_sample), I(lo + together * each_sample)", "out of bounds",
+           "simulator"),
+    Mutant("likelihood", "device", "x, logits, dnll, dx", "x, logits, each, dx",
+           "wrong argument type", "launch"),
+]  # fmt: skip
