@@ -16,9 +16,11 @@ import numpy as np
 
 from refgen.noise import Stream
 from refgen.typing import Array
+from refgen_kernels.device.machine import machine
 
 THREADS = 256  # of a block, where the block's size is nobody's business
 FOUR = 4  # elements a thread takes at once
+DRAWN = 16  # and where it draws them: four counters
 BLOCKS = 2**16  # at most, where kernels walk on by the size of the grid
 
 P = ParamSpec("P")
@@ -32,6 +34,10 @@ class Launcher(ABC):
     def __init__(self, module: str) -> None:
         self.module_name = module
 
+    def room(self) -> int:
+        """Return how many bytes of shared memory a block may have."""
+        return machine().shared
+
     @abstractmethod
     def launch(
         self, name: str, grid: Grid, block: Grid, *args: Array | float | None, shared: int = 0
@@ -43,9 +49,9 @@ class Launcher(ABC):
         arguments that are not those of the kernel.
         """
 
-    def each(self, name: str, count: int, *args: Array | float | None) -> None:
+    def each(self, name: str, count: int, *args: Array | float | None, at_once: int = FOUR) -> None:
         """Start a kernel that walks over `count` elements by itself, whatever the grid."""
-        blocks = min(-(-count // (FOUR * THREADS)), BLOCKS)
+        blocks = min(-(-count // (at_once * THREADS)), BLOCKS)
         self.launch(name, (blocks,), (THREADS,), *args)
 
     def twin(self, call: Callable[Concatenate["Launcher", P], R]) -> Callable[P, R]:

@@ -11,7 +11,7 @@ from operator import add, mul
 
 from refgen.noise import Stream, normals_like
 from refgen.typing import Array
-from refgen_kernels.device.launcher import FOUR, Launcher, drawn_from
+from refgen_kernels.device.launcher import DRAWN, Launcher, drawn_from
 from refgen_kernels.device.machine import empty, suits
 
 TERMS = {2: "two", 3: "three", 4: "four"}
@@ -36,6 +36,5 @@ def combine_drawn(
         return combine(cu, arrays, weights[:-1])
     out = empty(arrays[0].shape)
     name, where = f"draw_and_combine_{TERMS[len(weights)]}", drawn_from(stream, start)
-    turns = -(-out.size // FOUR)  # a thread that draws takes four times as much as others
-    cu.each(name, turns, *arrays, *weights, *where, out, out.size)
+    cu.each(name, out.size, *arrays, *weights, *where, out, out.size, at_once=DRAWN)
     return out

@@ -4,7 +4,7 @@ import numpy as np
 
 from refgen.noise import Stream
 from refgen.typing import Array
-from refgen_kernels.device.launcher import Launcher, drawn_from
+from refgen_kernels.device.launcher import DRAWN, Launcher, drawn_from
 from refgen_kernels.device.machine import REACH, empty
 
 
@@ -22,5 +22,5 @@ def _draw(cu: Launcher, name: str, kind: type, stream: Stream, start: int, count
     drawn = empty((count,), kind)
     for at in range(0, count, REACH):
         part = drawn[at : at + REACH]
-        cu.each(name, part.size, part, *drawn_from(stream, start + at), part.size)
+        cu.each(name, part.size, part, *drawn_from(stream, start + at), part.size, at_once=DRAWN)
     return drawn

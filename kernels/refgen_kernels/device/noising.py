@@ -4,7 +4,7 @@ from refgen.noise import Stream
 from refgen.ops import noising as page
 from refgen.ops.noising import NoisingCache
 from refgen.typing import Array
-from refgen_kernels.device.launcher import Launcher, drawn_from
+from refgen_kernels.device.launcher import DRAWN, Launcher, drawn_from
 from refgen_kernels.device.machine import empty, suits
 
 
@@ -27,7 +27,8 @@ def noising_drawn(
         return page.noising_drawn(data, a, b, stream, start)
     x, noise = empty(data.shape), empty(data.shape)
     where = drawn_from(stream, start)
-    cu.each("draw_and_mix", x.size, data, a, b, *where, x, noise, _each_sample(data), x.size)
+    arrays, sizes = (data, a, b, *where, x, noise), (_each_sample(data), x.size)
+    cu.each("draw_and_mix", x.size, *arrays, *sizes, at_once=DRAWN)
     return x, noise
 
 

@@ -115,3 +115,12 @@ def test_a_missing_barrier_is_reported_with_the_lines_of_both_accesses(barrier):
     assert "ThreadSanitizer: data race" in written
     assert f"example.cu:{write}" in written
     assert f"example.cu:{read}" in written
+
+
+def test_a_kernel_that_has_lost_all_its_barriers_is_a_race_too():
+    """No thread waits then, and one after the other they run to their end: still not in order."""
+    text = source(EXAMPLE)
+    for barrier in ("__syncthreads();  // all is written", "__syncthreads();  // all is read"):
+        text = text.replace(barrier, "")
+    written, _ = sanitized("thread", "rotate", text)
+    assert "ThreadSanitizer: data race" in written

@@ -26,14 +26,16 @@ RUNTIME static void run_next_thread() {
 }
 
 // Where every fibre begins. For ThreadSanitizer a fibre is a thread, so it runs no other CUDA
-// thread of the same block; else it runs one after the other until one waits.
+// thread of the same block and is spent until the next; else it runs one after the other until
+// one waits.
 RUNTIME static void run_threads() {
     complete_first_switch();
     for (;;) {
         do {
             run_next_thread();
         } while (!thread_sanitizer && block.started < block.size);
-        block.idle[block.idle_count++] = block.current;
+        (thread_sanitizer ? block.spent[block.spent_count++] : block.idle[block.idle_count++]) =
+            block.current;
         go_to_scheduler();
     }
 }
@@ -103,6 +105,7 @@ __attribute__((no_sanitize("address", "thread"))) RUNTIME static void fill_with_
 }
 
 RUNTIME static void prepare_block() {
+    while (block.spent_count > 0) block.idle[block.idle_count++] = block.spent[--block.spent_count];
     block.started = block.finished = block.at_barrier = block.votes = 0;
     block.ready_first = block.ready_count = 0;
     memset(block.lanes_waiting, 0, sizeof block.lanes_waiting);

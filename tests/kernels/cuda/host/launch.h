@@ -96,6 +96,7 @@ static const char* run_grid(void (*kernel)(void**), void** arguments, const unsi
         right = run_block();
     }
     for (int i = 0; i < block.idle_count; ++i) end_watching(*block.idle[i]);
+    for (int i = 0; i < block.spent_count; ++i) end_watching(*block.spent[i]);
     return right ? nullptr : block.error;
 }
 

@@ -73,6 +73,8 @@ static struct {
     int ready[max_threads], ready_first, ready_count;  // ring of threads that may go on
     Fibre* idle[max_threads];                          // fibres without a thread
     int idle_count;
+    Fibre* spent[max_threads];                         // idle again from the next block on
+    int spent_count;
     Fibre* current;
     char error[512];
     char begin, end;  // for ThreadSanitizer
