@@ -1,5 +1,6 @@
 """python -m benchmarks: judge, then time, every implementation of every hot op.
 
+The backends of a GPU, cupy and numba-cuda, are measured by its own clock: see gpu/command.py.
 Without --quick, --op and --json the figures go to benchmarks/results/<device>/, with plots. Exit
 codes: 0 all right, 1 a contender computes something else, 2 usage, 3 not installed.
 """
@@ -17,6 +18,7 @@ from benchmarks.cases import Case
 from benchmarks.contenders import CONTENDERS, SLOW_TO_START, TORCH, backends
 from benchmarks.counts import counts
 from benchmarks.duel import Worker, run
+from benchmarks.gpu import command as gpu_command
 from benchmarks.machine import ROOT, device, environment, wait_until_idle
 from benchmarks.report import document, rows_of, text
 from benchmarks.sizes import ALL, choose
@@ -33,7 +35,8 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     p.add_argument("--quick", action="store_true", help="one size an op, five rounds: two minutes")
     p.add_argument("--op", default="", metavar="PATTERN", help="part of an op's name")
-    p.add_argument("--backend", metavar="LIST", help=f"of {','.join(backends())}; default: all")
+    listed = f"of {','.join(backends())}, or on a GPU of cupy,numba-cuda; default: all of the CPU's"
+    p.add_argument("--backend", metavar="LIST", help=listed)
     p.add_argument(
         "--against",
         choices=["torch", "none"],
@@ -41,6 +44,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--accept", metavar="ID", help="train a system for its evidence instead")
     p.add_argument("--table", metavar="FILE", help="print a result as the README's table instead")
+    p.add_argument("--minutes", type=float, metavar="M", help="on a GPU: begin no case after that")
     p.add_argument("--json", metavar="FILE", help="write the figures there; - is stdout")
     return p
 
@@ -52,6 +56,8 @@ def main(argv: list[str] | None = None) -> int:
         return _accept(options.accept)
     if options.table:
         return _table(options.table)
+    if options.backend and gpu_command.wanted(options.backend.split(",")):
+        return gpu_command.command(options, options.backend.split(","))
     cases, missing = choose(options.op, options.quick)
     for op in missing:
         print(f"skipped: {op} is not in the catalogue of this version", file=sys.stderr)

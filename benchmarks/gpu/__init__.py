@@ -1,0 +1,1 @@
+"""The benchmark on a GPU, and the whole run that proves the CUDA twins there."""
