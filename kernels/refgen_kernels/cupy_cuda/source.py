@@ -25,7 +25,7 @@ TYPES: dict[str, type] = {
     "float": np.float32,
     "int": np.int32,
     "unsigned": np.uint32,
-    "unsigned char": np.uint8,
+    "bool": np.bool_,
     "long long": np.int64,
     "unsigned long long": np.uint64,
 }

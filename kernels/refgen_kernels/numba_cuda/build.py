@@ -15,14 +15,14 @@ from numba import config, cuda
 
 from refgen.typing import Array
 from refgen_kernels.device.launcher import Grid, Launcher, number
-from refgen_kernels.device.machine import machine
+from refgen_kernels.device.machine import PLAIN, machine
 
 SIMULATED = bool(config.ENABLE_CUDASIM)  # type: ignore[attr-defined]
 TYPES: dict[str, type] = {
     "float": np.float32,
     "int": np.int32,
     "unsigned": np.uint32,
-    "unsigned char": np.uint8,
+    "bool": np.bool_,
     "unsigned long long": np.uint64,
 }
 
@@ -76,6 +76,10 @@ class Kernels(Launcher):
             return function
 
         return add
+
+    def room(self) -> int:
+        """Return how many bytes of shared memory a block may have; Numba asks for no more."""
+        return PLAIN
 
     def launch(
         self, name: str, grid: Grid, block: Grid, *args: Array | float | None, shared: int = 0

@@ -99,6 +99,7 @@ def sanitized_environment(sanitize: str) -> tuple[dict[str, str], list[str]]:
     options = {
         "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=0",
         "UBSAN_OPTIONS": "print_stacktrace=1",
+        "OPENBLAS_NUM_THREADS": "1",  # its threads look like races
     }
     prefix = _without_random_addresses() if sanitize == "thread" else []
     return {**os.environ, **options, "LD_PRELOAD": library}, prefix
