@@ -7,7 +7,7 @@ keeps arrays in ordinary memory and runs the same text on the CPU. All pages of 
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,6 +17,7 @@ from refgen.typing import Array
 OPTIONS = ("--std=c++17", "-default-device")  # the second: lambdas run where their kernel does
 ALIGNED = 16  # bytes: kernels read four floats at once
 REACH = 2**31 - 2**25  # elements: an int counts them, and the grid's step beyond the last
+PLAIN = 48 << 10  # bytes of shared memory that a block has unasked
 
 Function = Callable[..., None]  # (grid, block, args, *, shared_mem)
 
@@ -32,6 +33,10 @@ class Machine(Protocol):
     """Where arrays live and kernels run."""
 
     array: type
+
+    @property
+    def shared(self) -> int:
+        """Bytes of shared memory that a block may ask for."""
 
     def __hash__(self) -> int:
         """Tell machines apart: what was compiled for one is not for another."""
@@ -61,6 +66,11 @@ class Gpu:
         self.cupy: Any = cupy
         self.array: type = cupy.ndarray
 
+    @cached_property
+    def shared(self) -> int:
+        """Bytes of shared memory that a block may ask for: 227 KB on an H200."""
+        return int(self.cupy.cuda.Device().attributes["MaxSharedMemoryPerBlockOptin"])
+
     def empty(self, shape: tuple[int, ...], dtype: type) -> Array:
         """Return an array of the memory pool."""
         a: Array = self.cupy.empty(shape, dtype)
@@ -84,8 +94,27 @@ class Gpu:
 
     def module(self, text: str) -> Module:
         """Compile CUDA C++ for the device at hand; CuPy keeps the result on disk."""
-        module: Module = self.cupy.RawModule(code=text, options=OPTIONS)
-        return module
+        return Asking(self.cupy.RawModule(code=text, options=OPTIONS))
+
+
+class Asking:
+    """Kernels that ask for the shared memory of a launch, where it is more than PLAIN."""
+
+    def __init__(self, module: Module) -> None:
+        self.module = module
+
+    def get_function(self, name: str) -> Function:
+        """Return a kernel by its name."""
+        kernel: Any = self.module.get_function(name)
+        asked = PLAIN
+
+        def launch(grid: Any, block: Any, args: Any, *, shared_mem: int = 0) -> None:
+            nonlocal asked
+            if shared_mem > asked:
+                kernel.max_dynamic_shared_size_bytes = asked = shared_mem
+            kernel(grid, block, args, shared_mem=shared_mem)
+
+        return launch
 
 
 @lru_cache

@@ -59,7 +59,7 @@ class Host:
         """Return the array, or a copy of it that is contiguous and aligned."""
         if a.flags.c_contiguous and a.ctypes.data % ALIGNED == 0:
             return a
-        copy = self.empty(a.shape, a.dtype)
+        copy = Host.empty(self, a.shape, a.dtype)
         copy[...] = a
         return copy
 

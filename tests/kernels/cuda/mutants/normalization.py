@@ -1,0 +1,38 @@
+"""Bugs of the norms."""
+
+from tests.kernels.cuda.mutants import Mutant
+
+MUTANTS = [
+    Mutant("moments", "cupy_cuda", "  if (mine) *own = x;\n  __syncthreads();\n",
+           "  if (mine) *own = x;\n", "missing barrier before a tree", "thread"),
+    Mutant("moments", "cupy_cuda", "*own + own[kept * seat.across];\n    __syncthreads();",
+           "*own + own[kept * seat.across];", "missing barrier in a tree", "thread"),
+    Mutant("moments", "cupy_cuda", "  __syncthreads();  // an earlier sum may still be read\n", "",
+           "missing barrier between sums", "thread"),
+    Mutant("moments", "cupy_cuda", "load(min(row + k * seat.down, last - 1))",
+           "load(row + k * seat.down)", "out of bounds", "address"),
+    Mutant("moments", "device", "max(0, free - room * threads) // (groups * row)",
+           "max(0, free) // (groups * row)", "shared memory that was not asked for", "host"),
+    Mutant("gradients", "cupy_cuda", "float* const kept = shared + 8 * blockDim.x;",
+           "float* const kept = shared + 4 * blockDim.x;", "sums over what is kept", "host"),
+    Mutant("gradients", "cupy_cuda", "const Place channel = {first + min(c, columns - 1) * W};",
+           "const Place channel = {first + c * W};", "out of bounds", "address"),
+    Mutant("parts", "cupy_cuda", "if (--left == 0) ++g", "if (--left < 0) ++g",
+           "four channels of two groups", "host"),
+    Mutant("parts", "cupy_cuda", "have * count / all", "count / all",
+           "wrong weight of a share", "host"),
+    Mutant("normalization", "cupy_cuda", "const float r = 1.0f / sqrtf(",
+           "const float r = 1.0 / sqrt(", "float64 creep", "nvrtc"),
+    Mutant("normalization", "cupy_cuda", "d = -both.x / channels, b = -both.y / channels",
+           "d = -both.x / columns, b = -both.y / columns", "wrong sum", "host"),
+    Mutant("fused", "cupy_cuda", "const Place own = {n * channels + channel.i};\n  const auto by",
+           "const Place own = {n + channel.i};\n  const auto by", "wrong stride", "host"),
+    Mutant("gradients", "numba_cuda", "    cuda.syncthreads()  # earlier sums may still be read\n",
+           "", "missing barrier", "simulator"),
+    Mutant("moments", "numba_cuda", "shared[threads + e] = value", "shared[e] = value",
+           "sums over what is kept", "simulator"),
+    Mutant("fused", "numba_cuda", "(ONE + h * (ONE - weight))", "(1.0 + h * (ONE - weight))",
+           "float64 creep", "ptx"),
+    Mutant("fused", "device", "*given, dx, *left, *rest", "*given, dx, *left, *rest[:-1], 0.5",
+           "wrong argument type", "launch"),
+]  # fmt: skip
