@@ -8,14 +8,13 @@ reference it gives a whole table; nothing is replaced that the reader did not as
 """
 
 import importlib
-import importlib.util
 from types import ModuleType, SimpleNamespace
 from typing import cast
 
 from refgen import ops as reference
 from refgen.ops.protocol import Ops
 
-__all__ = ["BACKENDS", "available", "overlay", "which"]
+__all__ = ["BACKENDS", "available", "overlay", "status", "which"]
 
 BACKENDS = {"numba": "numba_cpu", "cupy": "cupy_cuda", "numba-cuda": "numba_cuda"}
 
@@ -32,18 +31,17 @@ def which(table: Ops) -> dict[str, str]:
 
 
 def available() -> dict[str, str]:
-    """Return backend -> "ok" or why it cannot run here; "numpy", the reference, always can.
+    """Return backend -> "ok" or why it cannot run here; "numpy", the reference, always can."""
+    return {"numpy": "ok"} | {backend: status(backend) for backend in BACKENDS}
 
-    The sub-package of a backend says so itself, by its function `status() -> str`; importing
-    it may fail as well, and then the error is the reason.
+
+def status(backend: str) -> str:
+    """Return "ok" or why a backend of BACKENDS cannot run here.
+
+    Its sub-package says so itself, by its function `status() -> str`; importing it may fail as
+    well, and then the error is the reason.
     """
-    found = {"numpy": "ok"}
-    for backend, package in BACKENDS.items():
-        name = f"{__name__}.{package}"
-        if importlib.util.find_spec(name) is None:
-            continue
-        try:
-            found[backend] = str(importlib.import_module(name).status())
-        except ImportError as error:
-            found[backend] = str(error)
-    return found
+    try:
+        return str(importlib.import_module(f"{__name__}.{BACKENDS[backend]}").status())
+    except ImportError as error:
+        return str(error)

@@ -33,13 +33,13 @@ def choose(name: str) -> tuple["Ops", str]:
     if name == "numpy":
         return reference, plain
     try:
-        from refgen_kernels import BACKENDS, available, overlay, which
+        from refgen_kernels import BACKENDS, overlay, status, which
     except ImportError as error:
         if name == "auto":
             return reference, f"{plain} (no kernels: {error})"
         raise terms.Refusal(f"backend {name}: refgen_kernels is missing: {error}") from error
     wanted = "numba" if name == "auto" else name
-    state = available().get(wanted, "it has no kernels in this version of refgen")
+    state = status(wanted)
     if state != "ok":
         mend = f": {MEND[wanted]}" if wanted in MEND else ", and --backend numpy needs nothing"
         if name == "auto":

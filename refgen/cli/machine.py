@@ -69,10 +69,10 @@ def numba() -> Finding:
     if not version:
         return Finding("numba (CPU kernels)", False, "not installed", mend)
     try:
-        from refgen_kernels import available
+        from refgen_kernels import status
         from refgen_kernels.numba_cpu import build
 
-        state = available().get("numba", "no kernels")
+        state = status("numba")
     except Exception as error:  # whatever a broken installation raises
         return Finding("numba (CPU kernels)", False, f"{version}, broken: {error}", mend)
     found = f"{version} for {build.TARGET}, cache in {build.CACHE}"

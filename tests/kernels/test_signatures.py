@@ -7,7 +7,7 @@ import pytest
 from refgen import ops
 from refgen.ops.catalog import CATALOG
 from refgen.ops.protocol import Ops
-from refgen_kernels import numba_cpu
+from refgen_kernels import cupy_cuda, numba_cpu, numba_cuda
 
 pytestmark = pytest.mark.tiny
 
@@ -16,9 +16,14 @@ def parameters(function):
     return [(p.name, p.kind, p.default) for p in inspect.signature(function).parameters.values()]
 
 
-@pytest.mark.parametrize("name", numba_cpu.__all__)
-def test_a_twin_has_the_signature_of_its_page(name):
-    page, twin = getattr(ops, name), getattr(numba_cpu, name)
+TWINS = [(b, name) for b in (numba_cpu, cupy_cuda, numba_cuda) for name in b.__all__]
+
+
+@pytest.mark.parametrize(
+    ("backend", "name"), TWINS, ids=lambda part: getattr(part, "__name__", part)
+)
+def test_a_twin_has_the_signature_of_its_page(backend, name):
+    page, twin = getattr(ops, name), getattr(backend, name)
     assert parameters(twin) == parameters(page)
     assert twin.__module__.rsplit(".", 1)[1] == page.__module__.rsplit(".", 1)[1]
 
