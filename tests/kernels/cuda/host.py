@@ -50,9 +50,9 @@ BASE = (
 SANITIZERS = {
     "": ["-O2"],
     # The runtime keeps shared arrays in a section; they have red zones only if it is named.
-    "address": "-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined "
+    "address": "-O1 -g1 -fno-omit-frame-pointer -fsanitize=address,undefined "
     "-fsanitize-sections=cuda_shared -fno-sanitize-recover=undefined".split(),
-    "thread": "-O1 -g -fsanitize=thread".split(),
+    "thread": "-O1 -g1 -fsanitize=thread".split(),
 }
 
 COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.S)

@@ -4,6 +4,8 @@ Ducks stand for the device's arrays: they refuse to become NumPy's, to mix with 
 looked at. What a GPU adds to this is speed.
 """
 
+import importlib
+
 import numpy as np
 import pytest
 
@@ -97,3 +99,17 @@ def test_the_command_line_trains_and_samples_on_a_device(tmp_path, monkeypatch, 
     with np.load("points.npz") as file:
         assert file["samples"].shape == (5, 2)
     assert (tmp_path / "points.png").stat().st_size > 1000
+
+
+def test_a_step_of_a_unet_runs_on_kernels_alone(monkeypatch):
+    """No hot op falls back to its page: each has a kernel for what a UNet gives it."""
+    names = ("conv2d", "upsample_conv2d", "group_norm_silu", "group_norm", "attention", "dense")
+    for name in (f"{op}_{way}" for op in names for way in ("forward", "backward")):
+        page = getattr(ops, name)
+
+        def refuse(*given, name=name, **static):
+            raise AssertionError(f"{name} went to the page")
+
+        monkeypatch.setattr(importlib.import_module(page.__module__), name, refuse)
+    with use(Ducks()) as machine:
+        trained("unet", TABLE, machine)

@@ -1,0 +1,8 @@
+"""Binds the page of upsample_conv to the kernels of products."""
+
+from refgen_kernels.device import upsample_conv as page
+from refgen_kernels.numba_cuda import products
+
+KERNELS = products.CU.of(__name__)
+upsample_conv2d_forward = KERNELS.twin(page.upsample_conv2d_forward)
+upsample_conv2d_backward = KERNELS.twin(page.upsample_conv2d_backward)
