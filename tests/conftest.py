@@ -43,7 +43,9 @@ def pytest_terminal_summary(terminalreporter) -> None:
             if found:
                 counts.setdefault(tuple(found), Counter())[outcome] += 1
     for backend in ("cupy_cuda", "numba_cuda"):
-        ways = [(way, counts[b, way]) for b, way, _ in LAYERS if b == backend and (b, way) in counts]
-        said = [f"{way} " + ", ".join(f"{n} {what}" for what, n in c.items()) for way, c in ways]
+        ways = {way: counts[b, way] for b, way, _ in LAYERS if b == backend and (b, way) in counts}
+        said = [
+            f"{w} " + ", ".join(f"{n} {what}" for what, n in c.items()) for w, c in ways.items()
+        ]
         if said:
             terminalreporter.write_line(f"{backend}: {'; '.join(said)}")
