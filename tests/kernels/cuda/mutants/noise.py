@@ -7,6 +7,8 @@ MUTANTS = [
            "out of bounds", "address"),
     Mutant("noise", "cupy_cuda", "j / 16 * 64 + 16 * k", "j / 16 * 64 + 4 * k",
            "wrong stride", "host"),
+    Mutant("philox", "cupy_cuda", "const unsigned long long counter = 16 *",
+           "const unsigned counter = 16 *", "index overflow", "host"),
     Mutant("noising", "cupy_cuda", "each_sample % 4 == 0, [&](auto i)", "true, [&](auto i)",
            "four elements of two samples", "host"),
     Mutant("noising", "numba_cuda", "a[n] * data[i] + b[n] * noise[i]",
