@@ -1,19 +1,27 @@
 r"""Ancestral sampling: draw from the reverse Gaussians, one noise level after another.
 
-Shapes     x : (N, *S)    times : falling, from T to 0    one network call a step
-Source     ho2020-ddpm  algorithm 2
+Shapes     x, v : (N, *S)    times : falling, from T to 0    one network call a step
+Sources    ho2020-ddpm  algorithm 2;  nichol2021-improved  eq. 15 (a variance that is learned)
 
     for each step t → s:   x ← (x − (1 − α) / √(1 − ᾱ_t) ε̂(x, t)) / √α + σ z      (AS.1)
     α = ᾱ_t / ᾱ_s                                                                  (AS.2)
-    σ² = 1 − α   or   σ² = (1 − α) (1 − ᾱ_s) / (1 − ᾱ_t);   σ = 0 at s = 0          (AS.3)
+    β = 1 − α,   β̃ = (1 − α) (1 − ᾱ_s) / (1 − ᾱ_t),   σ² = β^v β̃^(1 − v),  0 ≤ v ≤ 1 (AS.3)
 
-The two variances are exact for Gaussian data of variance 1 and for a single datum. Over all of
-T, T − 1, ..., 0 they are β_t and β̃_t; a longer stride needs the ratio (AS.2), not α_t.
+The two variances β (v = 1) and β̃, that of the posterior (v = 0), are exact for Gaussian data of
+variance 1 and for a single datum. Data between the two want one in between: v = ½, "between",
+takes the geometric mean, and a network may learn v for every coordinate, as a mean of logarithms
+
+    log σ² = v log β + (1 − v) log β̃                                               (AS.4)
+
+σ = 0 at s = 0. Over all of T, T − 1, ..., 0 the variances are β_t and β̃_t; a longer stride needs
+the ratio (AS.2), not α_t, in both.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
+
+import numpy as np
 
 from refgen import ops as reference
 from refgen.noise import Noise
@@ -23,7 +31,9 @@ from refgen.processes.parametrization import clip_noise
 from refgen.samplers.walk import Predict, checked
 from refgen.typing import Array
 
-VARIANCES = ("beta", "posterior")
+PredictBoth = Callable[[Array, int], tuple[Array, Array]]  # (x, t) -> the noise in x, and v
+SHARES = {"beta": 1.0, "posterior": 0.0, "between": 0.5}  # the name of a variance, its v
+VARIANCES = tuple(SHARES)
 
 
 def sample_ancestral(
@@ -43,20 +53,57 @@ def sample_ancestral(
     step; algorithm 2 has no such limit. Raises ValueError for times that do not fall
     from T to 0 and for an unknown variance.
     """
-    if variance not in VARIANCES:
+    if variance not in SHARES:
         raise ValueError(f"unknown variance {variance!r}; there are {', '.join(VARIANCES)}")
+    v = SHARES[variance]
     for t, s in pairwise(checked(times, schedule)):
-        alpha_bar, alpha_bar_next = float(schedule.alpha_bar[t]), float(schedule.alpha_bar[s])
-        alpha = alpha_bar / alpha_bar_next  # (AS.2)
-        var = 1 - alpha
-        if variance == "posterior":
-            var *= (1 - alpha_bar_next) / (1 - alpha_bar)
-        sigma = math.sqrt(var) if s > 0 else 0.0  # (AS.3)
-        noise_hat = predict_noise(x, t)
-        if clip is not None:
-            noise_hat = clip_noise(x, noise_hat, alpha_bar, clip)
+        alpha_bar, alpha, beta, posterior = _step(schedule, t, s)
+        sigma = math.sqrt(beta**v * posterior ** (1 - v)) if s > 0 else 0.0  # (AS.3)
+        noise_hat = _clipped(predict_noise(x, t), x, alpha_bar, clip)
         stream = noise.at("step", t).stream
         x = ops.ddpm_step_drawn(
             x, noise_hat, stream, alpha=alpha, alpha_bar=alpha_bar, sigma=sigma
         )  # (AS.1)
     return x
+
+
+def sample_ancestral_learned(
+    predict: PredictBoth,
+    x: Array,
+    schedule: Schedule,
+    noise: Noise,
+    *,
+    times: Sequence[int] | None = None,
+    clip: float | None = None,
+    ops: Ops = reference,
+) -> Array:
+    """Return data from x, each coordinate with the variance that the network names beside ε̂.
+
+    v is of x's shape, or broadcast to it; where the network's output o runs from −1 to 1, v is
+    ½ (o + 1). All else is as above.
+    """
+    for t, s in pairwise(checked(times, schedule)):
+        alpha_bar, alpha, beta, posterior = _step(schedule, t, s)
+        noise_hat, v = predict(x, t)
+        noise_hat = _clipped(noise_hat, x, alpha_bar, clip)
+        x, _ = ops.ddpm_step_forward(
+            x, noise_hat, noise_hat, alpha=alpha, alpha_bar=alpha_bar, sigma=0.0
+        )  # the mean: whatever stands for z has weight 0
+        if s > 0:
+            logvar = v * math.log(beta) + (1 - v) * math.log(posterior)  # (AS.4)
+            place = noise.at("step", t)
+            z = place.normal(x.shape, dtype=x.dtype, normals=ops.normals)
+            x = x + np.exp(0.5 * logvar) * z
+    return x
+
+
+def _step(schedule: Schedule, t: int, s: int) -> tuple[float, float, float, float]:
+    """Return ᾱ_t, α, β and β̃ of a step."""
+    alpha_bar, alpha_bar_next = float(schedule.alpha_bar[t]), float(schedule.alpha_bar[s])
+    alpha = alpha_bar / alpha_bar_next  # (AS.2)
+    beta = 1 - alpha
+    return alpha_bar, alpha, beta, beta * ((1 - alpha_bar_next) / (1 - alpha_bar))
+
+
+def _clipped(noise_hat: Array, x: Array, alpha_bar: float, clip: float | None) -> Array:
+    return noise_hat if clip is None else clip_noise(x, noise_hat, alpha_bar, clip)

@@ -1,19 +1,27 @@
-"""The list of times that a sampler walks, and what it asks of a network."""
+"""The list of times that a sampler walks, what it asks of a network, and where it has been."""
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import TypeVar
 
 from refgen.processes import Schedule
 from refgen.typing import Array
 
 Predict = Callable[[Array, int], Array]  # (x, t) -> the noise in x
+Time = TypeVar("Time")  # a level of a schedule, a time of a path, or a noise level σ
 
 
 def checked(times: Sequence[int] | None, schedule: Schedule) -> tuple[int, ...]:
     """Return the times, T .. 0 if none are given; a network call stands between two of them.
 
-    Raises ValueError unless they fall strictly from T to 0.
+    Raises ValueError unless they fall strictly from T to 0, and for a schedule that ends without
+    signal, where the noise in x does not tell the data.
     """
+    if schedule.alpha_bar[-1] == 0:
+        raise ValueError(
+            f"{schedule.name} schedule: no signal is left at T = {schedule.T}, and the noise in x "
+            "says nothing about the data there; take a schedule that keeps some"
+        )
     walk = tuple(range(schedule.T, -1, -1)) if times is None else tuple(times)
     falls = all(t > s for t, s in pairwise(walk))
     if len(walk) < 2 or walk[0] != schedule.T or walk[-1] != 0 or not falls:
@@ -23,3 +31,33 @@ def checked(times: Sequence[int] | None, schedule: Schedule) -> tuple[int, ...]:
             "refgen.processes.stride(T, steps) makes such a list"
         )
     return walk
+
+
+def falling(times: Sequence[float]) -> Sequence[float]:
+    """Return the times of a continuous walk. Raises ValueError unless there are two, falling."""
+    if len(times) < 2 or any(s >= t for t, s in pairwise(times)):
+        raise ValueError(f"sampling times fall, two at least, not {list(times)[:6]}")
+    return times
+
+
+def trace(
+    predict: Callable[[Array, Time], Array],
+) -> tuple[Callable[[Array, Time], Array], list[tuple[Time, Array]]]:
+    """Return a predictor that answers the same, and the list it keeps: (t, x) of every call.
+
+    Give the first to any sampler, and the second is where it has been, ready to be drawn.
+
+    >>> import numpy as np
+    >>> from refgen.samplers.ode import solve
+    >>> velocity, visited = trace(lambda x, t: -x)
+    >>> end = solve(velocity, np.ones((1, 1)), [0.0, 0.5, 1.0], rule="euler")
+    >>> [(t, float(x[0, 0])) for t, x in visited], float(end[0, 0])
+    ([(0.0, 1.0), (0.5, 0.5)], 0.25)
+    """
+    visited: list[tuple[Time, Array]] = []
+
+    def keeping(x: Array, t: Time) -> Array:
+        visited.append((t, x))
+        return predict(x, t)
+
+    return keeping, visited
