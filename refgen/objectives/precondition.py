@@ -1,0 +1,74 @@
+r"""A network between a skip and a scale: it never has to say more than is unknown.
+
+Shapes     N batch, *S axes of one example.   x, D, F : (N, *S)    σ : (N,)
+Sources    karras2022-edm  table 1 (ε = 0);  song2023-consistency  eq. 5, appendix C (ε > 0)
+
+At noise level σ, x = data + σ noise with data of deviation σ_d. Where σ is small, x is nearly the
+data; where it is large, x says next to nothing. A network F is put into
+
+    D(x, σ) = c_skip x + c_out F(c_in x, c_noise)                                      (PR.1)
+    c_skip = σ_d² / ((σ − ε)² + σ_d²),   c_out = σ_d (σ − ε) / √(σ² + σ_d²)            (PR.2)
+    c_in = 1 / √(σ² + σ_d²),   c_noise = 250 log σ                                     (PR.3)
+
+so its input has variance 1, and with ε = 0 its target too, since D is to be E[data | x]: c_out is
+then the deviation of the data from the best linear guess c_skip x. With ε > 0 it is a consistency
+model's boundary: D(x, ε) = x, whatever F says.
+
+Adjoint. x goes two ways:
+
+    dF = c_out dD,   dx = c_skip dD + c_in (∂F)ᵀ dF                                     (PR.4)
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from refgen.noise import Noise
+from refgen.typing import Array, Cache, Grads, Params
+
+CLOCK = 250.0  # ¼ log σ as the papers have it, 1000 times as large: for embeddings of whole numbers
+
+
+@dataclass(frozen=True)
+class Preconditioned:
+    """A network (x, t) -> (N, *S) as an estimate of the data, (x, σ) -> (N, *S).
+
+    Raises ValueError unless 0 ≤ first, the ε of the boundary, and 0 < data_std.
+    """
+
+    network: Any  # Predictor with init
+    data_std: float = 0.5  # σ_d
+    first: float = 0.0  # ε
+
+    def __post_init__(self) -> None:
+        if not (self.data_std > 0 and self.first >= 0):
+            raise ValueError(
+                f"data have a deviation above 0, and levels begin at 0 or above, not "
+                f"{self.data_std} and {self.first}"
+            )
+
+    def init(self, noise: Noise) -> Params:
+        """Draw the network's parameters."""
+        params: Params = self.network.init(noise)
+        return params
+
+    def forward(self, params: Any, x: Array, sigma: Array, **given: Any) -> tuple[Array, Cache]:
+        """Return (D, cache)."""
+        var, past = self.data_std**2, sigma - self.first
+        total = np.sqrt(sigma * sigma + var)
+        coefficients = var / (past * past + var), self.data_std * past / total, 1 / total  # (PR.2)
+        skip, out, scale = (_column(c, x) for c in coefficients)
+        inner, cache = self.network.forward(params, scale * x, CLOCK * np.log(sigma), **given)
+        return skip * x + out * inner, (skip, out, scale, cache)  # (PR.1), (PR.3)
+
+    def backward(self, dy: Array, cache: Cache) -> tuple[Array, Grads]:
+        """Return (dx, grads)."""
+        skip, out, scale, inner = cache
+        dx, grads = self.network.backward(out * dy, inner)
+        return skip * dy + scale * dx, grads  # (PR.4)
+
+
+def _column(c: Array, x: Array) -> Array:
+    """(N,) -> (N, 1, ..., 1), in the precision of x."""
+    return np.reshape(c, (-1,) + (1,) * (x.ndim - 1)).astype(x.real.dtype)
