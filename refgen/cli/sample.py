@@ -2,18 +2,22 @@
 
 import argparse
 import io
+import math
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from refgen.cli import backends, begin, pictures, settings, terms
 
 if TYPE_CHECKING:
+    from refgen.systems.system import Request, System
     from refgen.typing import Array
 
 EXAMPLE = """
 refgen sample runs/ddpm-digits
 refgen sample runs/ddpm-digits -n 100 --sampler ddim --steps 50 --out digits.png
 refgen sample runs/vae-moons -n 10000 --npz points.npz
+refgen sample runs/cfg-digits --label 3 --guidance 2
 """
 
 
@@ -24,6 +28,14 @@ def add(commands: terms.Commands) -> None:
     p.add_argument("-n", metavar="N", type=terms.integer(1), default=64, help="how many (64)")
     p.add_argument("--sampler", metavar="NAME", default="", help="where a system has several")
     p.add_argument("--steps", metavar="N", type=terms.integer(1), default=0, help="of the sampler")
+    p.add_argument("--label", metavar="Y", type=terms.integer(0), help="the class asked for")
+    p.add_argument("--caption", metavar="TEXT", help="the sentence asked for")
+    p.add_argument(
+        "--guidance",
+        metavar="W",
+        type=_number,
+        help="how much the label or the caption counts: 0 not at all, 1 as learned (γ; 1 + w_cfg)",
+    )
     p.add_argument("--seed", metavar="S", type=terms.SEED, default=0, help="of the draws (0)")
     p.add_argument("--backend", metavar="B", type=backends.backend, help=backends.HELP)
     p.add_argument("--out", metavar="FILE.png", type=terms.file_target, help="the picture")
@@ -35,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     import numpy as np
 
     from refgen.noise import Noise
-    from refgen.systems import draw, generative
+    from refgen.systems.system import draw, generative
     from refgen.training import Run, RunError
 
     with terms.refusing(RunError):
@@ -52,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
     ops, chosen = backends.choose(args.backend or plan.backend)
     with terms.refusing():
         system = generative(plan.build(ops))
+    request = _request(args, system)
     terms.say(f"drawing {args.n} from {plan.entry.id} after {state.step} steps, backend {chosen}")
     with terms.refusing():  # a sampler or steps that the system does not have
         samples = draw(
@@ -61,6 +74,7 @@ def run(args: argparse.Namespace) -> int:
             Noise(args.seed).at("sample"),
             sampler=args.sampler,
             steps=args.steps,
+            request=request,
         )
     if not np.all(np.isfinite(samples)):
         raise terms.Refusal("samples are not finite: take more steps", terms.NUMERIC)
@@ -70,10 +84,48 @@ def run(args: argparse.Namespace) -> int:
         terms.write_whole(Path(args.npz), content.getvalue())
         print(args.npz)
     if args.out or not args.npz:
-        path = Path(args.out or record.path / "samples" / f"drawn-n{args.n}-seed{args.seed}.png")
+        path = Path(args.out or record.path / "samples" / f"drawn-{_slug(args, request)}.png")
         pictures.picture(samples, _beside(plan, samples), path)
         print(path)
     return terms.OK
+
+
+def _request(args: argparse.Namespace, system: "System") -> "Request":
+    """Return what the flags ask for. Raises Refusal where the system does not understand it."""
+    from refgen.systems import SYSTEMS
+    from refgen.systems.system import Request, refuse_request
+
+    request = Request(label=args.label, caption=args.caption, guidance=args.guidance)
+    try:
+        refuse_request(system, request)
+    except ValueError as error:
+        flags = ", ".join(f"--{name}" for name in request.asked)
+        able = [
+            entry.id
+            for entry in SYSTEMS.values()
+            if set(request.asked) <= set(getattr(entry.make, "requests", ()))
+        ]
+        hint = f"; systems that do: {', '.join(able)}" if able else ""
+        raise terms.Refusal(f"{flags}: {error}{hint}") from error
+    return request
+
+
+def _slug(args: argparse.Namespace, request: "Request") -> str:
+    """Return the part of a file's name that says what was asked."""
+    said = [f"n{args.n}", f"seed{args.seed}"]
+    said += [f"{name}-{getattr(request, name)}" for name in request.asked]
+    return re.sub(r"[^\w.-]+", "-", "-".join(said))
+
+
+def _number(text: str) -> float:
+    """Return a finite float, as an argparse type."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
+    return value
 
 
 def _beside(plan: settings.Plan, samples: "Array") -> "Array":

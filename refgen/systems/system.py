@@ -1,7 +1,7 @@
 """What a system is: networks, the turns in which they learn, and a way to draw samples."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, NamedTuple, Protocol, cast
 
 from refgen import tree
@@ -26,13 +26,46 @@ class Turn:
     gradient(params, batch, noise) returns the named terms, each (N,) and one of them "loss", and
     the gradient of the mean loss in params[player]. The batch is (N, *shape), or for a turn that is
     labelled a Labelled batch. A step of training takes every turn of a system in order, each
-    `repeat` times with a fresh batch and fresh noise.
+    `repeat` times with a fresh batch and fresh noise. A turn is taken in the part of the training
+    from `since` to `until`, 0 the start and 1 the end: so one player can learn before another.
     """
 
     player: str
     gradient: Gradient
     repeat: int = 1
     labelled: bool = False
+    since: float = 0.0
+    until: float = 1.0
+
+    def span(self, steps: int) -> range:
+        """Return the steps, of 0 .. steps − 1, in which the turn is taken.
+
+        >>> turns = (Turn("first", print, until=0.4), Turn("second", print, since=0.4))
+        >>> [turn.span(10) for turn in turns]
+        [range(0, 4), range(4, 10)]
+        """
+        return range(round(self.since * steps), round(self.until * steps))
+
+
+@dataclass(frozen=True)
+class Request:
+    """What samples are asked to be; None leaves it to the system.
+
+    guidance is the weight γ of refgen.processes.guidance: 0 forgets the label or the caption, 1 is
+    the model's own answer.
+    """
+
+    label: int | None = None
+    caption: str | None = None
+    guidance: float | None = None
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """The names of what is asked."""
+        return tuple(f.name for f in fields(self) if getattr(self, f.name) is not None)
+
+
+NO_REQUEST = Request()
 
 
 class System(Protocol):
@@ -70,6 +103,27 @@ class Generative(System, Protocol):
         """
 
 
+class Conditional(Generative, Protocol):
+    """A system whose samples can be asked for something."""
+
+    requests: ClassVar[tuple[str, ...]]  # names of the fields of a Request that it understands
+
+    def sample(
+        self,
+        params: Any,
+        count: int,
+        noise: Noise,
+        *,
+        sampler: str = "",
+        steps: int = 0,
+        request: Request = NO_REQUEST,
+    ) -> Array:
+        """Draw (count, *shape) examples of what is asked.
+
+        Raises ValueError as Generative's does, and for a label or a caption that was not learned.
+        """
+
+
 def is_generative(system: System) -> bool:
     """Tell whether a system draws samples."""
     return hasattr(system, "sample")
@@ -84,15 +138,36 @@ def generative(system: System) -> Generative:
 
 
 def draw(
-    system: System, params: Any, count: int, noise: Noise, *, sampler: str = "", steps: int = 0
+    system: System,
+    params: Any,
+    count: int,
+    noise: Noise,
+    *,
+    sampler: str = "",
+    steps: int = 0,
+    request: Request = NO_REQUEST,
 ) -> Array:
     """Return samples in ordinary memory, wherever the system computes and the parameters lie.
 
-    Raises ValueError for a system that draws none, and for what its sampler does not have.
+    Raises ValueError for a system that draws none, for what its sampler does not have, and for a
+    request that it does not understand.
     """
     source = generative(system)
+    refuse_request(system, request)
     here = tree.map(system.ops.put, params)
-    return system.ops.fetch(source.sample(here, count, noise, sampler=sampler, steps=steps))
+    asking = {"request": request} if request.asked else {}
+    return system.ops.fetch(
+        source.sample(here, count, noise, sampler=sampler, steps=steps, **asking)
+    )
+
+
+def refuse_request(system: System, request: Request) -> None:
+    """Raise ValueError where something is asked that the system does not understand."""
+    known: tuple[str, ...] = getattr(system, "requests", ())
+    for name in request.asked:
+        if name not in known:
+            have = f"it takes {', '.join(known)}" if known else "it was trained without any"
+            raise ValueError(f"a {type(system).__name__.lower()} takes no {name}: {have}")
 
 
 def refuse_sampler(name: str, samplers: tuple[str, ...], sampler: str, steps: int) -> None:

@@ -56,9 +56,9 @@ class Recipe:
         self.optimizer(1)  # refuses rates that cannot be
         Noise(self.seed)
 
-    def optimizer(self, repeat: int) -> Adam:
-        """Return the optimizer of a player who moves `repeat` times a step."""
-        updates = self.steps * repeat
+    def optimizer(self, repeat: int, steps: int = 0) -> Adam:
+        """Return the optimizer of a player who moves `repeat` times in each of so many steps."""
+        updates = (steps or self.steps) * repeat
         return Adam(updates, self.lr, self.beta1, warmup=self.warmup, decay=self.decay)
 
 
@@ -163,24 +163,27 @@ def take_step(
 ) -> tuple[State, Row]:
     """Take every turn of one step; return the new state and its row of the log.
 
-    Data and state are resident; nothing leaves a device but the row. Raises NumericFailure for a
-    loss or a gradient that is not finite.
+    A player who learns in one part of the training has rates that rise and fall in that part; all
+    turns of a player are in one part. Data and state are resident; nothing leaves a device but
+    the row. Raises NumericFailure for a loss or a gradient that is not finite.
     """
     params: Any = dict(state.params)
     moments: Any = dict(state.moments)
     row: Row = {"step": state.step + 1}
-    turns = system.turns()
+    now = min(state.step, recipe.steps - 1)  # who goes on beyond the end repeats its last step
+    turns = [turn for turn in system.turns() if now in turn.span(recipe.steps)]
     repeats, done = Counter[str](), Counter[str]()  # updates of each player in one step
     for turn in turns:
         repeats[turn.player] += turn.repeat
     for turn in turns:
-        adam = recipe.optimizer(repeats[turn.player])
+        span = turn.span(recipe.steps)
+        adam = recipe.optimizer(repeats[turn.player], len(span))
         for k in range(done[turn.player], done[turn.player] + turn.repeat):
             place = Noise(recipe.seed).at("train", state.step, turn.player, k)
             x, labels = data.batch(place.at("batch"), recipe.batch, system.ops.words)
             batch = Labelled(x, labels) if turn.labelled and labels is not None else x
             terms, grads = turn.gradient(params, batch, place.at("draw"))
-            update = state.step * repeats[turn.player] + k + 1
+            update = (state.step - span.start) * repeats[turn.player] + k + 1
             means, norm = _checked(state.step + 1, turn.player, terms, grads, system.ops)
             params[turn.player], moments[turn.player] = adam.update(
                 system.ops, params[turn.player], grads, moments[turn.player], update

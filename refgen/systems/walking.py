@@ -1,0 +1,124 @@
+"""What systems have in common that walk from noise to data with something in hand.
+
+Lectures   0, 2, 3, 4 (algorithms)          Source  ho2020-ddpm;  song2021-ddim
+
+The settings are DDPM's. Here the walk is apart from what is asked at each step: a predictor comes
+in from outside, guided or told, and any sampler takes it as it would take a network.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+
+from refgen import ops as reference
+from refgen import tree
+from refgen.noise import Noise
+from refgen.objectives import loss_weights
+from refgen.ops.protocol import Ops
+from refgen.processes import SCHEDULES, Schedule, stride
+from refgen.samplers import VARIANCES, sample_ancestral, sample_ddim
+from refgen.systems.system import refuse_sampler
+from refgen.typing import Array
+
+ROWS, ENTRIES = 64, 4096  # that go through a network together: more would not stay in the caches
+Predict = Callable[[Array, int], Array]
+
+
+@dataclass(frozen=True)
+class Walking:
+    """The levels of noise, the size of the network and the way back.
+
+    model is mlp, unet or dit; hidden and blocks are its sizes (refgen.models.denoiser). clip limits
+    the estimate of the data while sampling; 0 means no limit. sample_steps is how many levels
+    sampling visits, 0 for all T of them; there are no more than T.
+    """
+
+    shape: tuple[int, ...]
+    T: int = 1000
+    schedule: str = "cosine"
+    weight: str = "simple"
+    model: str = "mlp"
+    hidden: int = 512
+    blocks: int = 3
+    variance: str = "posterior"
+    clip: float = 0.0
+    sample_steps: int = 0
+    ops: Ops = field(default=reference, repr=False, compare=False)
+    samplers: ClassVar[tuple[str, ...]] = ("ancestral", "ddim")
+
+    def __post_init__(self) -> None:
+        loss_weights(self.process, self.weight)  # refuses a schedule or a weight that is none
+        if self.variance not in VARIANCES:
+            raise ValueError(f"variance {self.variance!r} is not one of {', '.join(VARIANCES)}")
+        if self.sample_steps < 0:
+            raise ValueError(f"sample_steps is 0 or more, not {self.sample_steps}")
+        if self.clip < 0:
+            raise ValueError(f"clip is a limit on the data, 0 for none, not {self.clip}")
+
+    @property
+    def process(self) -> Schedule:
+        """The noise levels. Raises ValueError for a schedule that does not exist."""
+        if self.schedule not in SCHEDULES:
+            raise ValueError(f"unknown schedule {self.schedule!r}; there are {sorted(SCHEDULES)}")
+        return SCHEDULES[self.schedule](self.T)
+
+    def start(self, params: Any, shape: tuple[int, ...], noise: Noise) -> Array:
+        """Draw where a walk begins, in the type of the parameters."""
+        dtype = next(tree.leaves(params)).dtype
+        return noise.at("start").normal(shape, dtype=dtype, normals=self.ops.normals)
+
+    def walk(
+        self, predict: Predict, x: Array, noise: Noise, *, sampler: str = "", steps: int = 0
+    ) -> Array:
+        """Return data from x, N(0, I); by default over all levels by the ancestral sampler.
+
+        Raises ValueError for a sampler or steps that there are not.
+        """
+        refuse_sampler(type(self).__name__.lower(), self.samplers, sampler, steps)
+        schedule, clip = self.process, self.clip or None
+        times = stride(schedule.T, steps or min(self.sample_steps, self.T) or self.T)
+        place = noise.at("walk")
+        if sampler == "ddim":
+            return sample_ddim(predict, x, schedule, place, times=times, clip=clip, ops=self.ops)
+        return sample_ancestral(
+            predict,
+            x,
+            schedule,
+            place,
+            times=times,
+            variance=self.variance,
+            clip=clip,
+            ops=self.ops,
+        )
+
+
+def answers(
+    network: Any, params: Any, x: Array, t: int, given: Mapping[str, Array] | None = None
+) -> Array:
+    """Return network(x, t, given) at one time, some examples at a time."""
+
+    def some(x: Array, *told: Array) -> Array:
+        when = np.full(len(x), t, like=x)
+        named = dict(zip(given or {}, told, strict=True))
+        y, _ = network.forward(params, x, when, **named)
+        answer: Array = y
+        return answer
+
+    return by_parts(some, x, *(given or {}).values())
+
+
+def by_parts(function: Callable[..., Array], x: Array, *others: Array) -> Array:
+    """Return function(x, *others), ROWS examples at a time or, of small ones, ENTRIES numbers."""
+    rows = max(ROWS, ENTRIES // math.prod(x.shape[1:]))
+    parts = [
+        function(*(a[i : i + rows] for a in (x, *others))) for i in range(0, max(len(x), 1), rows)
+    ]
+    return np.concatenate(parts) if len(parts) > 1 else parts[0]
+
+
+def mean_gradient(objective: Any, terms: dict[str, Array], cache: Any) -> Any:
+    """Return the gradient of the mean loss, by the objective's own backward."""
+    return objective.backward(np.full_like(terms["loss"], 1 / len(terms["loss"])), cache)
