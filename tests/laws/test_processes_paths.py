@@ -216,6 +216,12 @@ def test_a_path_that_says_only_its_levels_is_searched():
     assert time_of(Bent(), -math.inf) == pytest.approx(1.0)
 
 
+def test_rounding_beyond_an_end_is_that_end():
+    for path in (VE(), VP(), LearnedSNR()):
+        assert time_of(path, log_snr(path, 1.0) - 1e-10) == 1.0
+    assert time_of(VE(), log_snr(VE(), 0.0) + 1e-10) == 0.0
+
+
 def test_a_log_snr_that_is_not_on_the_path_is_refused():
     with pytest.raises(ValueError, match=r"nowhere -20"):
         time_of(VP(), -20.0)

@@ -52,6 +52,12 @@ LAWS = {  # page -> the tests of its family, beside those of the catalogue
     "models/dcgan": "test_gan_networks",
     "models/critic": "test_gan_networks",
     "models/residual_mlp": "test_gan_networks",
+    "models/autoencoder": "test_conditional_models",
+    "models/captioned": "test_conditional_models",
+    "models/given": "test_conditional_models",
+    "models/noisy_classifier": "test_conditional_models",
+    "models/told": "test_conditional_models",
+    "models/policy": "test_policy",
 }
 NOT_METHODS = ("post_init__", "init", "summary", "layers", "labels")
 
