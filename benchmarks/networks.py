@@ -16,19 +16,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.accept import SEEDS, commit, trained
-from refgen import metrics, tree
+from benchmarks.accept.measuring import COUNT, SEEDS, commit, figures, trained
+from refgen import tree
 from refgen.cli.pictures import grid
-from refgen.data import Dataset, load
+from refgen.data import load
 from refgen.models.denoiser import DENOISERS
 from refgen.noise import Noise
 from refgen.training.files import write_whole
-from refgen.training.judge import judge_of
 from refgen.typing import Array
 
 FOLDER = Path(__file__).parent / "results" / "networks"
 DATA = ("digits", "fashion")
-COUNT = 500
 FIGURES = ("precision", "recall", "one_nn", "copy_ratio", "frechet")
 
 
@@ -41,22 +39,6 @@ def measure(data: str, model: str, seed: int) -> tuple[dict[str, Any], Array]:
     row = figures(samples, dataset)
     row |= {"seed": seed, "steps": state.step, "parameters": tree.size(state.average)}
     return row | {"commit": commit()}, samples
-
-
-def figures(samples: Array, dataset: Dataset) -> dict[str, Any]:
-    """Return the figures of one set of samples."""
-    train_set, held_out = dataset.split()
-    real = held_out.data[: len(samples)]
-    features = None if dataset.name == "digits" else judge_of(dataset).features
-    near = metrics.knn_precision_recall(samples, real, features=features)
-    found = {
-        "precision": near.precision,
-        "recall": near.recall,
-        "one_nn": metrics.one_nn_accuracy(samples, real, features),
-        "copy_ratio": metrics.copy_ratio(samples, real, train_set.data),
-        "frechet": metrics.frechet_distance(samples, real, features),
-    }
-    return {name: round(value, 4) for name, value in found.items()}
 
 
 def file_of(data: str, model: str) -> Path:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 import refgen
-from benchmarks.accept import trained
+from benchmarks.accept.measuring import trained
 from refgen.data import load
 from refgen.noise import Noise
 from refgen.typing import Array

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.accept import trained
+from benchmarks.accept.measuring import trained
 from benchmarks.pictures import FOLDER, INK, PAPER
 from refgen.cli.rollouts import draw_paths, draw_world
 from refgen.data import load

@@ -18,7 +18,7 @@ def new(args: argparse.Namespace, entry: "Entry") -> "tuple[Plan, Dataset, Path]
     """Settle a new run: flags over the config file over the recipe."""
     file = settings.read(args.config) if args.config else {}
     chosen = settings.check(f"--config {args.config}", file, entry)
-    data = args.data or file.get("data", "digits")
+    data = args.data or file.get("data", entry.data)
     dataset = load(data)
     own = settings.assigned(args.set, entry)
     if args.model:
@@ -49,7 +49,7 @@ def resumed(args: argparse.Namespace, entry: "Entry") -> "tuple[Plan, Dataset, P
                 f"--{flag} and --resume exclude each other: a run goes on with its own settings. "
                 f"Drop --{flag}, or start another run with --out"
             )
-    folder = _folder(args, entry, args.data or "digits")
+    folder = _folder(args, entry, args.data or entry.data)
     with terms.refusing(RunError):
         plan = settings.plan_of(Run.open(folder))
     if plan.entry.id != entry.id:

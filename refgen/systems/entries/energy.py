@@ -1,0 +1,5 @@
+"""Energies."""
+
+from refgen.systems.entry import Entry
+
+ENTRIES: tuple[Entry, ...] = ()

@@ -1,0 +1,5 @@
+"""One step or a few: consistency models and distillation."""
+
+from refgen.systems.entry import Entry
+
+ENTRIES: tuple[Entry, ...] = ()

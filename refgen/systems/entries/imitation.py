@@ -1,0 +1,5 @@
+"""Policies."""
+
+from refgen.systems.entry import Entry
+
+ENTRIES: tuple[Entry, ...] = ()

@@ -1,0 +1,5 @@
+"""Score models in continuous time and over noise levels."""
+
+from refgen.systems.entry import Entry
+
+ENTRIES: tuple[Entry, ...] = ()
