@@ -12,6 +12,7 @@ from pathlib import Path
 
 from benchmarks.accept import (
     adversarial,
+    conditioning,
     diffusion,
     energy,
     few_steps,
@@ -32,6 +33,7 @@ FAMILIES = (
     diffusion,
     score,
     guidance,
+    conditioning,
     few_steps,
     energy,
     flows,

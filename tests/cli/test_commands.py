@@ -74,7 +74,7 @@ def test_every_system_works(refgen):
 def test_a_system_that_diverges_does_not_work(refgen, monkeypatch):
     import numpy as np
 
-    from refgen.systems import VAE
+    from refgen.systems.vae import VAE
 
     def diverged(self, params, batch, noise):
         return {"loss": np.full(len(batch), np.nan)}, params["model"]

@@ -2,6 +2,7 @@
 
 from refgen.systems.entries import (
     adversarial,
+    conditioning,
     diffusion,
     energy,
     few_steps,
@@ -20,6 +21,7 @@ ENTRIES: tuple[Entry, ...] = (
     *diffusion.ENTRIES,
     *score.ENTRIES,
     *guidance.ENTRIES,
+    *conditioning.ENTRIES,
     *few_steps.ENTRIES,
     *energy.ENTRIES,
     *flows.ENTRIES,

@@ -1,4 +1,4 @@
-"""Diffusion that is told something: labels, captions, small pictures, codes."""
+"""Diffusion that is told a label."""
 
 from refgen.systems.entry import Entry
 
