@@ -13,14 +13,18 @@ import numpy as np
 from refgen.claims import beds
 from refgen.claims.claim import Claim, Form
 from refgen.claims.residual import gap, largest
-from refgen.exact import Gaussian, LinearGaussianChain
+from refgen.exact import Gaussian
+from refgen.models import TimeMLP
 from refgen.noise import Noise
+from refgen.objectives.variational import VariationalBound
 from refgen.ops.noising import noising_forward
-from refgen.processes import Schedule
+from refgen.processes import Schedule, linear
+from refgen.processes.discrete import of_schedule, transition
 from refgen.typing import Array
 
 FAMILY = "diffusion"
 ROUNDING = 1e-9
+NETWORK = TimeMLP(1, hidden=2, blocks=1, embedding=2)  # nobody asks it anything
 
 
 def _noised(data: Array, noise: Array, a: float, b: float) -> Array:
@@ -44,7 +48,7 @@ def _forward_marginal(form: Form, noise: Noise) -> float:
     return worst
 
 
-def _merge_gaussians(form: Form, noise: Noise) -> float:
+def _sum(form: Form, noise: Noise) -> float:
     first, second = (beds.between(noise.at(k), 0.3, 1.5) for k in ("first", "second"))
     x = np.linspace(-3.0, 3.0, 13)
     u, step = beds.line(0.0, first)
@@ -56,6 +60,37 @@ def _merge_gaussians(form: Form, noise: Noise) -> float:
 
 def _log_sum(x: Array, first: float, second: float) -> Array:
     return Gaussian(np.zeros(1), first**2 * np.eye(1)).log_density(x[:, None], 1.0, second)
+
+
+def two_steps(form: Form, noise: Noise) -> float:
+    """Compare form(schedule, t), signal kept and variance from t − 2 to t, with the joint's."""
+    schedule = beds.some_schedule(noise)
+    cov, worst = beds.walk_cov(schedule.beta, 1.0), 0.0
+    for t in range(2, schedule.T + 1):
+        (gain,), var = beds.regression(cov, t, [t - 2])
+        worst = largest(worst, gap(form(schedule, t), [gain, var]))
+    return worst
+
+
+def merged(schedule: Schedule, t: int) -> tuple[float, float]:
+    """Return signal kept and variance of the two steps from t − 2 to t as one."""
+    path = of_schedule(schedule)
+    gain, var = transition(path.levels(t), path.levels(t - 2))
+    return float(gain), float(var)
+
+
+def _deviations_add(schedule: Schedule, t: int) -> tuple[float, float]:
+    last, before = schedule.beta[t], schedule.alpha[t] * schedule.beta[t - 1]
+    return merged(schedule, t)[0], float((last**0.5 + before**0.5) ** 2)
+
+
+def _falls(form: Form, noise: Noise) -> float:
+    """Compare with e^Σ log(1 − β) for steps in disorder, and count where ᾱ does not fall."""
+    beta = 0.02 + 0.5 * noise.at("beta").uniform(beds.integer(noise.at("T"), 5, 30))
+    keep = np.asarray(form(Schedule("drawn", np.append(0.0, beta))))
+    truth = np.exp(np.cumsum(np.append(0.0, np.log1p(-beta))))
+    stays = np.sum(np.diff(keep) >= 0) + np.sum(keep <= 0)
+    return largest(float(stays), gap(keep, truth))
 
 
 def _markov_x0(form: Form, noise: Noise) -> float:
@@ -75,9 +110,16 @@ def _prior_term(form: Form, noise: Noise) -> float:
     return gap(form(schedule, x0), np.array(truth))
 
 
-def _chain_prior(schedule: Schedule, x0: Array) -> Array:
-    one = np.ones(schedule.T + 1)
-    return LinearGaussianChain(schedule, one, one, one).terms(x0).prior
+def _prior(schedule: Schedule, x0: Array) -> Array:
+    return VariationalBound(NETWORK, schedule).prior(x0[:, None])
+
+
+def _to_the_prior(form: Form, noise: Noise) -> float:
+    """Compare with L_T where little signal is left; relative to L_T."""
+    T = beds.integer(noise.at("T"), 300, 600)
+    schedule = linear(T, 1e-4, beds.between(noise.at("last"), 14, 20) / T)  # ᾱ_T is e^−7 to e^−10
+    keep, x0 = beds.kept(schedule, T), 1 + float(noise.at("x0").uniform(1)[0])
+    return abs(float(form(schedule, x0)) / beds.kl(math.sqrt(keep) * x0, 1 - keep, 0.0, 1.0) - 1)
 
 
 def _abar_vanishes(form: Form, noise: Noise) -> float:
@@ -120,7 +162,7 @@ CLAIMS = (
         ROUNDING,
     ),
     Claim(
-        "ddpm.merge_gaussians",
+        "gauss.sum",
         r"\sigma_1\epsilon_1 + \sigma_2\epsilon_2 \overset d= \sqrt{\sigma_1^2 + \sigma_2^2}\,"
         r"\epsilon \text{ for independent } \epsilon_1, \epsilon_2",
         FAMILY,
@@ -130,8 +172,27 @@ CLAIMS = (
             "deviations add": lambda x, a, b: beds.log_normal(x, 0.0, (a + b) ** 2),
             "the variances average": lambda x, a, b: beds.log_normal(x, 0.0, (a * a + b * b) / 2),
         },
-        _merge_gaussians,
+        _sum,
         1e-7,
+    ),
+    Claim(
+        "ddpm.merge_gaussians",
+        r"x_t = \sqrt{\alpha_t\alpha_{t-1}}\,x_{t-2} + \sqrt{\alpha_t(1 - \alpha_{t-1}) + 1 - "
+        r"\alpha_t}\,\bar\epsilon,\quad \alpha_t(1 - \alpha_{t-1}) + 1 - \alpha_t = 1 - "
+        r"\alpha_t\alpha_{t-1}",
+        FAMILY,
+        ('L1 "Forward Convergence"', 'L2 "Diffusion Models: Forward Diffusion Process"'),
+        merged,
+        {
+            "deviations add": _deviations_add,
+            "the first noise not made smaller": lambda s, t: (
+                merged(s, t)[0],
+                s.beta[t] + s.beta[t - 1],
+            ),
+            "from the data": lambda s, t: (s.signal(t), s.spread(t) ** 2),
+        },
+        two_steps,
+        ROUNDING,
     ),
     Claim(
         "ddpm.markov_x0",
@@ -150,12 +211,12 @@ CLAIMS = (
         ROUNDING,
     ),
     Claim(
-        "ddpm.forward_convergence",
+        "ddpm.prior_term",
         r"L_T = D_{KL}(q(x_T \mid x_0) \Vert \mathcal N(0, I)) = \tfrac12(\bar\alpha_T \Vert x_0 "
         r"\Vert^2 - d\bar\alpha_T - d\log(1 - \bar\alpha_T))",
         FAMILY,
         ('L1 "Prior Matching Term"', 'L4 "DDPM - Deriving Loss using Jensen\'s Inequality"'),
-        _chain_prior,
+        _prior,
         {
             "the logarithm's sign": lambda s, x: (
                 0.5 * (s.alpha_bar[-1] * (x * x - 1) + np.log(1 - s.alpha_bar[-1]))
@@ -163,9 +224,41 @@ CLAIMS = (
             "the mean not squared": lambda s, x: (
                 0.5 * (s.signal(s.T) * x - s.alpha_bar[-1] - np.log(1 - s.alpha_bar[-1]))
             ),
-            "no half": lambda s, x: 2 * _chain_prior(s, x),
+            "no half": lambda s, x: 2 * _prior(s, x),
         },
         _prior_term,
+        ROUNDING,
+    ),
+    Claim(
+        "ddpm.forward_convergence",
+        r"\bar\alpha_T \to 0 \Rightarrow q(x_T \mid x_0) \to \mathcal N(0, I): \quad L_T = "
+        r"\tfrac12 \bar\alpha_T \Vert x_0 \Vert^2 + O(\bar\alpha_T^2)",
+        FAMILY,
+        ('L1 "Forward Convergence"', 'L4 "DDPM - The Forward Process"'),
+        lambda s, x: 0.5 * (s.signal(s.T) * x) ** 2,
+        {
+            "the mean not squared": lambda s, x: 0.5 * s.signal(s.T) * x,
+            "the variance alone": lambda s, x: 0.25 * s.alpha_bar[-1] ** 2,
+            "no half": lambda s, x: (s.signal(s.T) * x) ** 2,
+            "half the steps": lambda s, x: 0.5 * (s.signal(s.T // 2) * x) ** 2,
+        },
+        _to_the_prior,
+        2e-3,  # ᾱ_T / 2 x_0² and less
+    ),
+    Claim(
+        "ddpm.abar_monotone",
+        r"1 = \bar\alpha_0 > \bar\alpha_1 > \dots > \bar\alpha_T > 0,\quad \bar\alpha_t = "
+        r"\prod_{s \le t} (1 - \beta_s), \text{ in whatever order the } \beta_s \text{ come}",
+        FAMILY,
+        ('L1 "Forward Convergence"', 'L4 "DDPM - The Forward Process"'),
+        lambda s: s.alpha_bar,
+        {
+            "1 − Σ β": lambda s: 1 - np.cumsum(s.beta),
+            "e^−Σ β": lambda s: np.exp(-np.cumsum(s.beta)),
+            "α_t, which may rise": lambda s: s.alpha,
+            "one step late": lambda s: np.append(1.0, s.alpha_bar[:-1]),
+        },
+        _falls,
         ROUNDING,
     ),
     Claim(

@@ -16,7 +16,7 @@ from refgen import tree
 from refgen.claims import beds
 from refgen.claims.claim import Claim, Form
 from refgen.claims.residual import gap, largest
-from refgen.exact import LinearGaussianChain
+from refgen.exact import Gaussian, LinearGaussianChain
 from refgen.models import TimeMLP
 from refgen.noise import Noise
 from refgen.objectives.ddpm import WEIGHTS, NoisePrediction
@@ -32,9 +32,10 @@ def is_minus_elbo(form: Form, noise: Noise) -> float:
     return gap(form(chain, x0), -beds.bound_by_paths(chain, x0))
 
 
-def _three_terms(
+def three_terms(
     chain: LinearGaussianChain, x0: Array, first: int = 2, recon_sign: float = 1.0
 ) -> Array:
+    """Return −ELBO from its terms; a lecture's slip is a later first time or another sign."""
     terms = chain.terms(x0)
     transitions = np.sum(terms.transitions[:, first - 2 :], axis=1)
     total: Array = terms.prior + transitions + recon_sign * terms.reconstruction
@@ -71,6 +72,25 @@ def is_tight_bound(form: Form, noise: Noise) -> float:
     excess = float(np.max(form(chain, x0) - chain.log_density(x0)))
     exact = LinearGaussianChain.reverse(chain.schedule, 0.0, 1.0)
     return largest(0.0, excess, gap(form(exact, x0), beds.log_normal(x0, 0.0, 1.0)))
+
+
+def gap_to_evidence(form: Form, noise: Noise) -> float:
+    """Compare with log p(x0) − KL[q(x_1..T | x0) ‖ p(x_1..T | x0)], both joint Gaussians."""
+    chain, x0 = beds.some_chain(noise.at("chain")), noise.at("x0").normal(3)
+    T, rows = chain.schedule.T, [np.eye(chain.schedule.T + 1)[-1]]
+    mean = np.zeros(T + 1)
+    for t in range(T, 0, -1):  # x_{t−1} from the draws of the model: x_T is the last of them
+        rows.append(chain.slope[t] * rows[-1] + math.sqrt(chain.var[t]) * np.eye(T + 1)[t - 1])
+        mean[t - 1] = chain.slope[t] * mean[t] + chain.offset[t]
+    of_draws = np.stack(rows[::-1])
+    cov = of_draws @ of_draws.T
+    of_x0 = cov[1:, 0] / cov[0, 0]
+    forward, truth = beds.walk_matrix(chain.schedule.beta)[1:], []
+    for x in x0:
+        q = Gaussian(float(x) * forward[:, 0], forward[:, 1:] @ forward[:, 1:].T)
+        p = Gaussian(mean[1:] + of_x0 * (x - mean[0]), cov[1:, 1:] - np.outer(of_x0, cov[0, 1:]))
+        truth.append(float(beds.log_normal(x, mean[0], cov[0, 0])) - q.kl(p))
+    return gap(form(chain, x0), truth)
 
 
 def _no_entropy(chain: LinearGaussianChain, x0: Array) -> Array:
@@ -124,11 +144,11 @@ CLAIMS = (
             'L3 "ELBO"',
             'L4 "DDPM - Deriving Loss using Jensen\'s Inequality"',
         ),
-        _three_terms,
+        three_terms,
         {
-            "the reconstruction's sign": lambda c, x: _three_terms(c, x, recon_sign=-1.0),
-            "the sum from t = 3": lambda c, x: _three_terms(c, x, first=3),
-            "no prior term": lambda c, x: _three_terms(c, x) - c.terms(x).prior,
+            "the reconstruction's sign": lambda c, x: three_terms(c, x, recon_sign=-1.0),
+            "the sum from t = 3": lambda c, x: three_terms(c, x, first=3),
+            "no prior term": lambda c, x: three_terms(c, x) - c.terms(x).prior,
         },
         is_minus_elbo,
         ROUNDING,
@@ -169,6 +189,22 @@ CLAIMS = (
             "the inequality reversed": lambda c, x: 2 * c.log_density(x) - c.elbo(x),
         },
         is_tight_bound,
+        ROUNDING,
+    ),
+    Claim(
+        "hvae.elbo",
+        r"\mathbb E_{q(x_{1:T} \mid x)} \log \frac{p_\theta(x, x_{1:T})}{q(x_{1:T} \mid x)} = \log "
+        r"p_\theta(x) - D_{KL}(q(x_{1:T} \mid x) \Vert p_\theta(x_{1:T} \mid x))",
+        FAMILY,
+        ('L0 "ELBO"', 'L2 "Diffusion Models: Training (optional)"', "sohl2015-diffusion"),
+        lambda chain, x0: chain.elbo(x0),
+        {
+            "the logarithm of the mean": lambda c, x: c.log_density(x),
+            "the entropy of q left out": _no_entropy,
+            "the last latent alone": lambda c, x: -c.terms(x).prior - c.terms(x).reconstruction,
+            "the divergence added": lambda c, x: 2 * c.log_density(x) - c.elbo(x),
+        },
+        gap_to_evidence,
         ROUNDING,
     ),
     Claim(

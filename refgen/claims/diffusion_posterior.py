@@ -21,7 +21,8 @@ FAMILY = "diffusion"
 ROUNDING = 1e-9
 
 
-def _posterior_bayes(form: Form, noise: Noise) -> float:
+def posterior_density(form: Form, noise: Noise) -> float:
+    """Compare form(schedule, t, x, x_t, x_0) with log q(x_{t−1} = x | x_t, x_0), each factor."""
     schedule = beds.some_schedule(noise)
     t = beds.integer(noise.at("t"), 2, schedule.T)
     x0, draw = noise.at("x0").normal(2)
@@ -34,7 +35,8 @@ def _posterior_bayes(form: Form, noise: Noise) -> float:
     return gap(form(schedule, t, x, xt, x0), log_q)
 
 
-def _posterior_density(schedule: Schedule, t: int, x: Array, xt: float, x0: float) -> Array:
+def bayes(schedule: Schedule, t: int, x: Array, xt: float, x0: float) -> Array:
+    """Return the log density of the project's posterior."""
     mean = mean_from_data(
         np.array(xt), np.array(x0), schedule.alpha_bar[t], schedule.alpha_bar[t - 1]
     )
@@ -42,7 +44,8 @@ def _posterior_density(schedule: Schedule, t: int, x: Array, xt: float, x0: floa
     return Gaussian(np.reshape(mean, 1), var).log_density(x[:, None])
 
 
-def _without_forward(schedule: Schedule, t: int, x: Array, xt: float, x0: float) -> Array:
+def without_forward(schedule: Schedule, t: int, x: Array, xt: float, x0: float) -> Array:
+    """Return Bayes' rule without q(x_t | x_{t−1})."""
     keep = schedule.alpha_bar
     log_q = beds.log_normal(x, np.sqrt(keep[t - 1]) * x0, 1 - keep[t - 1])
     return log_q - beds.log_normal(xt, np.sqrt(keep[t]) * x0, 1 - keep[t])
@@ -107,9 +110,9 @@ CLAIMS = (
         r"q(x_{t-1} \mid x_t, x_0) = q(x_t \mid x_{t-1})\,q(x_{t-1} \mid x_0)/q(x_t \mid x_0)",
         FAMILY,
         ('L0 "Reverse Diffusion Process"', 'L4 "Forward Process Reverse Derivation"'),
-        _posterior_density,
-        {"the forward factor left out": _without_forward, "variance β_t": _with_var_beta},
-        _posterior_bayes,
+        bayes,
+        {"the forward factor left out": without_forward, "variance β_t": _with_var_beta},
+        posterior_density,
         ROUNDING,
     ),
     Claim(

@@ -4,6 +4,7 @@ Sources    sohl2015-diffusion  section 2.2;  ho2020-ddpm  section 3.2
 """
 
 import math
+from functools import partial
 
 import numpy as np
 
@@ -85,7 +86,7 @@ def _half_way(world: Mixture, xt: float, before: float, beta: float) -> Array:
     return 0.5 * (_model_mean(world, xt, before, beta) + xt / math.sqrt(1 - beta))
 
 
-def _var_bounds(form: Form, noise: Noise) -> float:
+def var_bounds(form: Form, noise: Noise) -> float:
     """Violation for data no wider than the form says, and slack at var 0 and 1; relative to β."""
     schedule, worst = beds.some_schedule(noise), 0.0
     lower, upper, widest = form(schedule)
@@ -99,15 +100,18 @@ def _var_bounds(form: Form, noise: Noise) -> float:
     return worst
 
 
-def _cond_mean(form: Form, noise: Noise) -> float:
-    """Return the largest E[error h(x_t)]: the best prediction leaves none to any h."""
+def _leaves_nothing(of: str, form: Form, noise: Noise) -> float:
+    """Return the largest E[error h(x_t)]: the best prediction leaves none to any h.
+
+    of is what form(world, x, a, b) predicts, "data" or "noise".
+    """
     world, keep = beds.some_mixture(noise.at("world")), beds.between(noise.at("keep"), 0.2, 0.8)
     grid, weight = beds.data_line(world, 300)
     draws, step = beds.line(0.0, 1.0, 120)
     weights = np.outer(weight, step * np.exp(beds.log_normal(draws, 0.0, 1.0))).ravel()
     x = (math.sqrt(keep) * grid[:, None] + math.sqrt(1 - keep) * draws).ravel()
-    data = np.repeat(grid, len(draws))
-    error = form(world, x[:, None], math.sqrt(keep), math.sqrt(1 - keep))[:, 0] - data
+    truth = {"data": np.repeat(grid, len(draws)), "noise": np.tile(draws, len(grid))}[of]
+    error = form(world, x[:, None], math.sqrt(keep), math.sqrt(1 - keep))[:, 0] - truth
     tests = (np.ones_like(x), x, x * x, np.sin(2 * x))
     return largest(*(abs(float(np.sum(weights * error * h))) for h in tests))
 
@@ -193,7 +197,7 @@ CLAIMS = (
             "exchanged": lambda s: (s.beta, s.posterior_var, 1.0),
             "α_t β_t above": lambda s: (s.posterior_var, s.alpha * s.beta, 1.0),
         },
-        _var_bounds,
+        var_bounds,
         1e-9,
     ),
     Claim(
@@ -207,7 +211,22 @@ CLAIMS = (
             "the noise ignored": lambda w, x, a, b: x / a,
             "the mean of all data": lambda w, x, a, b: 0 * x + w.weights @ w.means,
         },
-        _cond_mean,
+        partial(_leaves_nothing, "data"),
+        1e-7,
+    ),
+    Claim(
+        "ddpm.eps_pred_is_cond_mean",
+        r"\epsilon_\theta^*(x_t, t) = \mathbb E[\epsilon \mid x_t]",
+        FAMILY,
+        ('L1 "ϵ_t Predictor"', 'L3 "DDPM objective"'),
+        lambda w, x, a, b: w.noise_mean(x, a, b),
+        {
+            "of the likeliest component": lambda w, x, a, b: (x - a * _likeliest(w, x, a, b)) / b,
+            "as if the data were 0": lambda w, x, a, b: x / b,
+            "the score, b left out": lambda w, x, a, b: -w.score(x, a, b),
+            "the mean of all noise": lambda w, x, a, b: 0 * x,
+        },
+        partial(_leaves_nothing, "noise"),
         1e-7,
     ),
     Claim(

@@ -2,12 +2,14 @@ r"""Claims on the weights of the bound's terms.
 
 Sources    ho2020-ddpm  eq. 8, 12
 
-A weight's truth is the divergence of two Gaussians, by quadrature, for a predictor that is
-linear in x_t.
+On trial are the weights of processes/weights.py, those of the simple objective, and the bound's
+term with a learnt variance, which is set to any value. A weight's truth is the divergence of two
+Gaussians, by quadrature, for a predictor that is linear in x_t.
 """
 
 import math
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +18,10 @@ from refgen.claims.claim import Claim, Form
 from refgen.claims.residual import gap
 from refgen.noise import Noise
 from refgen.objectives.ddpm import loss_weights
+from refgen.objectives.variational import VariationalBound
 from refgen.processes import Schedule
+from refgen.processes.discrete import of_schedule
+from refgen.processes.weights import elbo_of_step, in_kind
 from refgen.typing import Array
 
 FAMILY = "diffusion"
@@ -34,13 +39,36 @@ def mean_weight(form: Form, noise: Noise) -> float:
     return gap(form(schedule, t, apart, var), truth)
 
 
-def _mean_term(
-    schedule: Schedule, t: int, apart: Array, var: float, weight: float | None = None
-) -> float:
-    """Return weight ‖apart‖² + C; the weight is 1/2σ² unless given."""
-    ratio = float(schedule.posterior_var[t]) / var
-    constant = 0.5 * len(apart) * (ratio - 1 - math.log(ratio))
-    return (1 / (2 * var) if weight is None else weight) * float(np.sum(apart**2)) + constant
+class _Says:
+    """A network that answers with its parameters."""
+
+    def forward(self, params: Any, x: Array, t: Array) -> tuple[Array, Any]:
+        """Return the parameters."""
+        return params, None
+
+    def backward(self, dy: Array, cache: Any) -> tuple[Array, Any]:
+        """Return (0, dy)."""
+        return 0 * dy, dy
+
+
+def mean_term(schedule: Schedule, t: int, apart: Array, var: float) -> float:
+    """Return the bound's term of step t, from the project, of a mean so far off and a variance."""
+    low, high = math.log(schedule.posterior_var[t]), math.log(schedule.beta[t])
+    between = (2 * math.log(var) - low - high) / (high - low)
+    answer = np.concatenate([-apart, np.full(len(apart), between)])[None]  # μ̃ = 0 is missed by it
+    bound = VariationalBound(_Says(), schedule, "mean", "learned")
+    zero = np.zeros((1, len(apart)))
+    return float(bound.value(answer, zero, zero, np.array([t])).term.nats[0])
+
+
+def reweighted(weight_of: Form) -> Form:
+    """Return the term with weight_of(σ², d) in the place of 1/2σ²."""
+
+    def form(schedule: Schedule, t: int, apart: Array, var: float) -> float:
+        change = weight_of(var, len(apart)) - 1 / (2 * var)
+        return mean_term(schedule, t, apart, var) + float(change * np.sum(apart**2))
+
+    return form
 
 
 def term_weight(kind: str, var: str, form: Form, noise: Noise) -> float:
@@ -76,9 +104,15 @@ def step_weight(schedule: Schedule, t: int) -> float:
     return float(loss_weights(schedule, "elbo")[t]) / schedule.T
 
 
-def _data_weight(schedule: Schedule, t: int) -> float:
-    keep, beta, var = schedule.alpha_bar, schedule.beta[t], schedule.posterior_var[t]
-    return float(keep[t - 1] * beta**2 / (2 * var * (1 - keep[t]) ** 2))
+def weight_in(kind: str, schedule: Schedule, t: int) -> float:
+    """Return the weight of an error of this kind in the same term, the variance being β̃_t."""
+    path = of_schedule(schedule)
+    now, before = path.levels(t), path.levels(t - 1)
+    W = elbo_of_step(now, before, variance="posterior")
+    return float(in_kind(W, kind, now, earlier=before))
+
+
+_data_weight = partial(weight_in, "data")
 
 
 CLAIMS = (
@@ -94,13 +128,11 @@ CLAIMS = (
             'L2 "Diffusion Models: Training (optional)"',
             "ho2020-ddpm",
         ),
-        _mean_term,
+        mean_term,
         {
-            "C left out": lambda s, t, gap, var: np.sum(gap**2) / (2 * var),
-            "σ⁴": lambda s, t, gap, var: _mean_term(s, t, gap, var, 1 / (2 * var**2)),
-            "the Frobenius norm": lambda s, t, gap, var: _mean_term(
-                s, t, gap, var, 1 / (2 * len(gap) * var)
-            ),
+            "C left out": lambda s, t, apart, var: np.sum(apart**2) / (2 * var),
+            "σ⁴": reweighted(lambda var, d: 1 / (2 * var**2)),
+            "the Frobenius norm": reweighted(lambda var, d: 1 / (2 * d * var)),
         },
         mean_weight,
         ROUNDING,

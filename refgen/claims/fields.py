@@ -1,21 +1,24 @@
 r"""Claims on fields: which of them are scores, and what denoising teaches one.
 
-Sources    song2021-sde;  efron2011-tweedie
+Sources    song2021-sde;  efron2011-tweedie;  song2019-ncsn  eq. 5, 6
 
 Truths are central differences of a field, convolutions on a grid, and double sums over data and
 noise.
 """
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from refgen.check import central_difference
+from refgen.check import central_difference, complex_step
 from refgen.claims import beds
 from refgen.claims.claim import Claim, Form
 from refgen.claims.residual import gap, largest
 from refgen.exact import Mixture
 from refgen.noise import Noise
+from refgen.objectives.denoising import Denoising
+from refgen.processes.discrete import of_noise_levels
 from refgen.processes.parametrization import score_from_noise
 from refgen.typing import Array
 
@@ -24,7 +27,7 @@ ROUNDING = 1e-9
 POINTS = np.linspace(-2.5, 2.5, 11)
 
 
-def _is_conservative(form: Form, noise: Noise) -> float:
+def turning(form: Form, noise: Noise) -> float:
     """Return the largest |∂_1 s_2 − ∂_2 s_1| at points between two components of a plane."""
     left = np.array([-1.0, -1.0]) + 0.3 * noise.at("left").normal(2)
     world = Mixture(np.array([0.4, 0.6]), np.stack([left, -left]), np.array([0.4, 0.7]))
@@ -54,8 +57,8 @@ def _widened(world: Mixture, x: Array, by: float) -> Array:
 def _dsm_equivalence(form: Form, noise: Noise) -> float:
     """Return how much E‖s − form‖² − E‖s − ∇ log q_σ‖² varies with s, relative to its mean."""
     world, sigma = beds.some_mixture(noise.at("world")), beds.between(noise.at("sigma"), 0.3, 0.8)
-    data, weight = beds.data_line(world, 300)
-    draws, step = beds.line(0.0, 1.0, 120)
+    data, weight = beds.data_line(world, 200)
+    draws, step = beds.line(0.0, 1.0, 100)
     weights = np.outer(weight, step * np.exp(beds.log_normal(draws, 0.0, 1.0))).ravel()
     x, e = (data[:, None] + sigma * draws).ravel(), np.tile(draws, len(data))
     target, marginal = form(e, sigma), world.score(x[:, None], 1.0, sigma)[:, 0]
@@ -66,6 +69,39 @@ def _dsm_equivalence(form: Form, noise: Noise) -> float:
     a, b = noise.at("theta").normal(2)
     gaps = [difference(s) for s in (0 * x, a * x, -x + b, np.sin(2 * x))]
     return (largest(*gaps) - min(gaps)) / abs(float(np.mean(gaps)))
+
+
+class _Linear:
+    """A score k x + c of every coordinate; k and c are its parameters."""
+
+    def forward(self, params: Any, x: Array, t: Array) -> tuple[Array, Any]:
+        """Return the score and nothing to keep."""
+        return params[0] * x + params[1], None
+
+    def backward(self, dy: Array, cache: Any) -> tuple[Array, Any]:
+        """Return nothing: nobody trains it."""
+        return 0 * dy, None
+
+
+def _dsm_eps(form: Form, noise: Noise) -> float:
+    """Compare form(σ, k and c, data, e) with σ² ‖s − ∇ log q_σ(x̃ | x)‖², (N,), a level each."""
+    sigmas = np.array([2.0, 1.0, 0.4]) * (0.8 + 0.4 * noise.at("sigmas").uniform(3))
+    data, e = noise.at("pairs").normal((2, 3, 2))
+    params, x = noise.at("params").normal(2), data + sigmas[:, None] * e
+
+    def log_q(x: Array) -> Array:
+        return beds.log_normal(x, data, sigmas[:, None] ** 2)
+
+    exact = complex_step(log_q, [x], [np.ones_like(x)])
+    truth = sigmas**2 * np.sum((params[0] * x + params[1] - exact) ** 2, axis=1)
+    return gap(form(sigmas, params, data, e), truth)
+
+
+def _ncsn_loss(weight: str, sigmas: Array, params: Array, data: Array, e: Array) -> Array:
+    """Return the project's loss of each example, at one of the levels each."""
+    loss = Denoising(_Linear(), of_noise_levels(sigmas), "score", weight)
+    levels = len(sigmas) - np.arange(len(sigmas))  # as a path the smallest level comes first
+    return np.asarray(loss.value(params, data, e, levels)[0]["loss"])
 
 
 def _turned(world: Mixture, x: Array, sigma: float) -> Array:
@@ -91,7 +127,7 @@ CLAIMS = (
                 [_score(w, x, sigma)[:, 0], _score(w, x, 2 * sigma)[:, 1]], axis=1
             ),
         },
-        _is_conservative,
+        turning,
         1e-7,
     ),
     Claim(
@@ -128,5 +164,23 @@ CLAIMS = (
         },
         _dsm_equivalence,
         1e-8,
+    ),
+    Claim(
+        "ncsn.dsm_eps",
+        r"\sigma^2 \Vert s_\theta(\tilde x) - \nabla \log q_\sigma(\tilde x \mid x) \Vert^2 = "
+        r"\Vert \sigma s_\theta(x + \sigma e) + e \Vert^2",
+        FAMILY,
+        ('L4 "Noise Conditional Score Network"', "song2019-ncsn"),
+        partial(_ncsn_loss, "simple"),
+        {
+            "no weight": partial(_ncsn_loss, "data"),
+            "σ for σ²": lambda sigmas, p, x, e: _ncsn_loss("simple", sigmas, p, x, e) / sigmas,
+            "the noise's sign": lambda sigmas, p, x, e: _ncsn_loss("simple", sigmas, p, x, -e),
+            "variances for deviations": lambda sigmas, p, x, e: _ncsn_loss(
+                "simple", sigmas**2, p, x, e
+            ),
+        },
+        _dsm_eps,
+        ROUNDING,
     ),
 )

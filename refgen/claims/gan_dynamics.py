@@ -31,13 +31,13 @@ def _ns_equal_only_at_half(form: Form, noise: Noise) -> float:
     return gap(form(a), ratio)
 
 
-def _backward(loss: str, a: Array) -> Array:
+def generator_slope(loss: str, a: Array) -> Array:
     """Return the slope of a generator's loss in the logit, by the project."""
     _, cache = getattr(ops, f"{loss}_loss_forward")(a)
     return np.asarray(getattr(ops, f"{loss}_loss_backward")(np.ones_like(a), cache))
 
 
-def _same_fixed_point(form: Form, noise: Noise) -> float:
+def same_fixed_point(form: Form, noise: Noise) -> float:
     """Compare the motion of θ, one generated point, with data at 0 and D(x) = σ(ψ x).
 
     θ moves by −ψ form(ψ θ). Near the fixed point (0, 0) it must move as under the minimax loss;
@@ -95,11 +95,15 @@ CLAIMS: tuple[Claim, ...] = (
         r"\quad\text{which is 1 only at }D=\tfrac12\text{ and grows as }D\to0",
         family=FAMILY,
         sources=(GAME, "goodfellow2014-gan"),
-        right=lambda a: _backward("nonsaturating", a) / _backward("minimax", a),
+        right=lambda a: generator_slope("nonsaturating", a) / generator_slope("minimax", a),
         wrong={
             "the same everywhere": np.ones_like,
-            "upside down": lambda a: _backward("minimax", a) / _backward("nonsaturating", a),
-            "the sign": lambda a: -_backward("nonsaturating", a) / _backward("minimax", a),
+            "upside down": lambda a: (
+                generator_slope("minimax", a) / generator_slope("nonsaturating", a)
+            ),
+            "the sign": lambda a: (
+                -generator_slope("nonsaturating", a) / generator_slope("minimax", a)
+            ),
         },
         check=_ns_equal_only_at_half,
         tolerance=ROUNDING,
@@ -110,13 +114,13 @@ CLAIMS: tuple[Claim, ...] = (
         r"\text{ has the same Jacobian at }(0,0)\text{ for both losses, and differs elsewhere}",
         family=FAMILY,
         sources=(GAME,),
-        right=lambda a: _backward("nonsaturating", a),
+        right=lambda a: generator_slope("nonsaturating", a),
         wrong={
-            "the same dynamics": lambda a: _backward("minimax", a),
-            "twice the step": lambda a: 2 * _backward("nonsaturating", a),
-            "ascent": lambda a: -_backward("nonsaturating", a),
+            "the same dynamics": lambda a: generator_slope("minimax", a),
+            "twice the step": lambda a: 2 * generator_slope("nonsaturating", a),
+            "ascent": lambda a: -generator_slope("nonsaturating", a),
         },
-        check=_same_fixed_point,
+        check=same_fixed_point,
         tolerance=ROUNDING,
     ),
     Claim(

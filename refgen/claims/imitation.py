@@ -6,16 +6,22 @@ Truths are complex steps of a log-likelihood, which must vanish at its maximum, 
 states walked step by step.
 """
 
+import math
+from typing import Any
+
 import numpy as np
 
-from refgen import ops
+from refgen import ops, tree
 from refgen.check import complex_step
+from refgen.claims import beds
 from refgen.claims.claim import Claim, Form
 from refgen.claims.residual import gap, largest
+from refgen.models.policy import GaussianPolicy
 from refgen.noise import Noise
 from refgen.typing import Array
 
 FAMILY = "imitation"
+POLICY = GaussianPolicy(2, 3, hidden=4, depth=1)
 ROUNDING = 1e-9
 SLIDE = 'L0 "Imitation Learning as Conditional Generation"'
 
@@ -60,6 +66,37 @@ def _bc_gaussian_mle_is_ols(form: Form, noise: Noise) -> float:
 
 def _least_squares(states: Array, actions: Array) -> Array:
     return np.asarray(np.linalg.lstsq(states, actions, rcond=None)[0])
+
+
+def _mse_is_gauss_mle(form: Form, noise: Noise) -> float:
+    """Compare a gradient of −log N(a; f(s), σ² I) in f with the slope of ‖a − f(s)‖²/2σ²."""
+    states, actions = noise.at("states").normal((5, 2)), noise.at("actions").normal((5, 3))
+    params, along = (beds.random_tree(POLICY.init(Noise(0)), noise.at(k)) for k in ("at", "to"))
+    var = 0.2 + 2 * float(noise.at("var").uniform(1)[0])
+    params["logvar"] = np.full(3, math.log(var))
+
+    def squares(mean: Any) -> Array:
+        off = actions - POLICY.network.forward(mean, states)[0]
+        return np.asarray(np.sum(off * off) / (2 * var))
+
+    truth = beds.slope_along(squares, params["mean"], along["mean"])
+    return gap(tree.dot(form(params, states, actions), along["mean"]), truth)
+
+
+def _of_likelihood(params: Any, states: Array, actions: Array, factor: float = 1.0) -> Any:
+    """Return the project's gradient in the network's parameters, times a factor."""
+    _, cache = POLICY.forward(params, states, actions)
+    return POLICY.backward(np.full(len(states), factor), cache)["mean"]
+
+
+def _with_var(power: float) -> Form:
+    """Return the gradient with another power of σ in the place of σ²."""
+
+    def form(params: Any, states: Array, actions: Array) -> Any:
+        log_std = 0.5 * float(params["logvar"][0])
+        return _of_likelihood(params, states, actions, math.exp((2 - power) * log_std))
+
+    return form
 
 
 def _compounding_quadratic(form: Form, noise: Noise) -> float:
@@ -116,6 +153,23 @@ CLAIMS: tuple[Claim, ...] = (
             "shrunk": lambda s, a: np.linalg.solve(s.T @ s + np.eye(2), s.T @ a),
         },
         check=_bc_gaussian_mle_is_ols,
+        tolerance=ROUNDING,
+    ),
+    Claim(
+        id="vae.mse_is_gauss_mle",
+        statement=r"-\nabla_\theta\log\mathcal N(a;f_\theta(s),\sigma^2I)"
+        r"=\frac1{2\sigma^2}\nabla_\theta\|a-f_\theta(s)\|^2",
+        family=FAMILY,
+        sources=('L1 "[EXTRA] Gaussian\'s MLE = MSE"', SLIDE, "bishop2006-prml"),
+        right=_of_likelihood,
+        wrong={
+            "σ for σ²": _with_var(1.0),
+            "no variance": _with_var(0.0),
+            "no one half": lambda p, s, a: _of_likelihood(p, s, a, 2.0),
+            "sign": lambda p, s, a: _of_likelihood(p, s, a, -1.0),
+            "a mean over the actions": lambda p, s, a: _of_likelihood(p, s, a, 1 / a.shape[1]),
+        },
+        check=_mse_is_gauss_mle,
         tolerance=ROUNDING,
     ),
     Claim(

@@ -16,6 +16,7 @@ from refgen.claims import beds
 from refgen.claims.claim import Claim, Form
 from refgen.claims.residual import gap, largest
 from refgen.noise import Noise
+from refgen.processes.discrete import transition
 from refgen.processes.path import VE, VP, Path, SubVP
 from refgen.processes.schedule import Schedule, geometric, zero_terminal
 from refgen.processes.spacing import karras, leading, linspace, respaced, trailing
@@ -115,6 +116,35 @@ def _var(path: Path, t: float) -> float:
     return float(path.levels(t).b) ** 2
 
 
+def _exploding(form: Form, noise: Noise) -> float:
+    """Add up form(path, t, s), signal kept and variance of a step, from σ_0 to every σ_t."""
+    first, last = beds.between(noise.at("first"), 0.1, 0.5), beds.between(noise.at("last"), 3, 9)
+    times = np.linspace(0.0, 1.0, beds.integer(noise.at("steps"), 3, 8) + 1)
+    signal, var, worst = 1.0, 0.0, 0.0
+    for s, t in pairwise(times):
+        gain, more = form(VE(first, last), float(t), float(s))
+        signal, var = gain * signal, gain * gain * var + more
+        sigma = math.exp((1 - t) * math.log(first) + t * math.log(last))
+        worst = largest(worst, abs(signal - 1), gap(var, sigma**2 - first**2))
+    return worst
+
+
+def _step(path: Path, t: float, s: float) -> tuple[float, float]:
+    gain, var = transition(path.levels(t), path.levels(s))
+    return float(gain), float(var)
+
+
+def _many_small_steps(form: Form, noise: Noise) -> float:
+    """Compare with Π (1 − β(i/n)/n) up to time t, the limit told from n and 2n factors."""
+    first, last = beds.between(noise.at("first"), 0.1, 1.0), beds.between(noise.at("last"), 4, 8)
+    t, products = beds.between(noise.at("t"), 0.3, 1.0), []
+    for n in (20_000, 40_000):
+        part = t * np.arange(1, n + 1) / n
+        beta = (1 - part) * first + part * last
+        products.append(math.exp(float(np.sum(np.log1p(-beta * t / n)))))
+    return gap(form(VP(first, last), t), 2 * products[1] - products[0])
+
+
 def _geometric(form: Form, noise: Noise) -> float:
     L, last = beds.integer(noise.at("L"), 3, 20), beds.between(noise.at("last"), 0.01, 0.2)
     first = beds.between(noise.at("first"), 1.0, 30.0)
@@ -204,6 +234,45 @@ CLAIMS = (
         },
         _moments,
         1e-7,
+    ),
+    Claim(
+        "ve.forward_step",
+        r"q(x_t \mid x_{t-1}) = \mathcal N(x_{t-1}, (\sigma_t^2 - \sigma_{t-1}^2) I) \Rightarrow "
+        r"q(x_t \mid x_0) = \mathcal N(x_0, (\sigma_t^2 - \sigma_0^2) I)",
+        FAMILY,
+        ('L1 "VP-SDE vs. VE-SDE"', "song2021-sde"),
+        _step,
+        {
+            "the whole variance": lambda path, t, s: (1.0, _var(path, t)),
+            "the square of a difference": lambda path, t, s: (
+                1.0,
+                (math.sqrt(_var(path, t)) - math.sqrt(_var(path, s))) ** 2,
+            ),
+            "deviations": lambda path, t, s: (1.0, math.sqrt(_var(path, t)) - _var(path, s) ** 0.5),
+            "the data made smaller too": lambda path, t, s: (
+                math.sqrt(_var(path, s) / _var(path, t)),
+                _step(path, t, s)[1],
+            ),
+        },
+        _exploding,
+        ROUNDING,
+    ),
+    Claim(
+        "sde.vp_limit",
+        r"\prod_{i \le n}\bigl(1 - \tfrac tn \beta(\tfrac{it}n)\bigr) \to e^{-\int_0^t \beta}, "
+        r"\text{ what } dx = -\tfrac12\beta x\,dt + \sqrt\beta\,dW \text{ keeps of } \Vert x_0 "
+        r"\Vert^2",
+        FAMILY,
+        ('L1 "VP-SDE vs. VE-SDE"', "song2021-sde"),
+        lambda path, t: float(path.levels(t).a) ** 2,
+        {
+            "the signal, not its square": lambda path, t: float(path.levels(t).a),
+            "the last β throughout": lambda path, t: math.exp(-t * path.beta(t)),
+            "the drift doubled": lambda path, t: float(path.levels(t).a) ** 4,
+            "one step": lambda path, t: 1 - path.total(t),
+        },
+        _many_small_steps,
+        1e-6,
     ),
     Claim(
         "ncsn.geometric_levels",

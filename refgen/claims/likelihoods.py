@@ -69,7 +69,8 @@ def _project_nll(x: Array, mean: Array, logvar: Array) -> Array:
     return ops.gaussian_nll_forward(x, mean, logvar)[0]
 
 
-def _mse_sum_is_sigma2_half(form: Form, noise: Noise) -> float:
+def mse_sum_is_sigma2_half(form: Form, noise: Noise) -> float:
+    """Return how much the sum of squares less −log N(x; mean, form()) varies with x and mean."""
     x, mean = noise.at("x").normal((5, 3)), noise.at("mean").normal((5, 3))
     nll = _project_nll(x, mean, np.full(3, math.log(form())))
     rest = np.sum((x - mean) ** 2, axis=1) - nll  # the same for all five, if the loss is this nll
@@ -171,7 +172,7 @@ CLAIMS: tuple[Claim, ...] = (
         sources=('L1 "[EXTRA] Gaussian\'s MLE = MSE"',),
         right=lambda: 0.5,
         wrong={"sigma squared = 1": lambda: 1.0, "sigma = 1/2": lambda: 0.25},
-        check=_mse_sum_is_sigma2_half,
+        check=mse_sum_is_sigma2_half,
         tolerance=ROUNDING,
     ),
     Claim(

@@ -83,7 +83,7 @@ def _first_order(form: Form, noise: Noise) -> float:
     return abs(order_of_convergence(counts, errors) - 1)
 
 
-def _last_step(form: Form, noise: Noise) -> float:
+def returns_datum(form: Form, noise: Noise) -> float:
     """Compare with the datum what comes of its exact predictor, with variance β."""
     schedule, datum = beds.some_schedule(noise.at("schedule")), noise.at("datum").normal((4, 2))
     x = noise.at("x").normal((4, 2))
@@ -94,8 +94,14 @@ def _last_step(form: Form, noise: Noise) -> float:
     return gap(form(predict, x, schedule, noise.at("sampler")), datum)
 
 
-def _noisy_to_the_end(predict: Predict, x: Array, schedule: Schedule, noise: Noise) -> Array:
-    x = sample_ancestral(predict, x, schedule, noise, variance="beta")
+def quiet_at_the_end(predict: Predict, x: Array, schedule: Schedule, noise: Noise) -> Array:
+    """Return the project's ancestral sampler with variances β."""
+    return sample_ancestral(predict, x, schedule, noise, variance="beta")
+
+
+def noisy_to_the_end(predict: Predict, x: Array, schedule: Schedule, noise: Noise) -> Array:
+    """Return the same with noise in the last step too."""
+    x = quiet_at_the_end(predict, x, schedule, noise)
     return x + math.sqrt(schedule.beta[1]) * noise.at("step", 1).normal(x.shape)
 
 
@@ -169,9 +175,9 @@ CLAIMS = (
             'L4 "DDPM - Training and Sampling Algorithms"',
             "ho2020-ddpm",
         ),
-        lambda predict, x, s, noise: sample_ancestral(predict, x, s, noise, variance="beta"),
-        {"noise at every step": _noisy_to_the_end},
-        _last_step,
+        quiet_at_the_end,
+        {"noise at every step": noisy_to_the_end},
+        returns_datum,
         ROUNDING,
     ),
     Claim(

@@ -15,6 +15,7 @@ from refgen.claims.claim import Claim, Form
 from refgen.claims.residual import gap, largest
 from refgen.noise import Noise
 from refgen.processes import constant, cosine, linear, quadratic, stride
+from refgen.processes.path import VP, CosinePath, Levels, Path, SigmoidPath
 from refgen.typing import Array
 
 FAMILY = "schedules"
@@ -49,14 +50,29 @@ def _constant_signal(form: Form, noise: Noise) -> float:
     return gap(form(T, beta), truth)
 
 
-def _on_the_arc(form: Form, noise: Noise) -> float:
-    """Compare with the lecture's other form, and the angle of (√ᾱ, √(1 − ᾱ)) with equal steps."""
+def _two_cosines(form: Form, noise: Noise) -> float:
+    """Compare with the lecture's other form."""
     T = beds.integer(noise, 5, 500)
-    t = np.arange(T)  # the last step is clipped
-    keep = form(T)[:T]
-    angle = np.arctan2(np.sqrt(1 - keep), np.sqrt(keep))
-    arc = float(np.max(np.abs(angle - 0.5 * math.pi * t / T)))
-    return largest(arc, gap(keep, 0.5 * (np.cos(math.pi * t / T) + 1)))
+    truth = 0.5 * (np.cos(math.pi * np.arange(T) / T) + 1)  # the last step is clipped
+    return gap(form(T)[:T], truth)
+
+
+def _on_the_arc(form: Form, noise: Noise) -> float:
+    """Compare angle, radius and speed of form(t), levels and rates, with a clock hand's."""
+    t = 0.1 + 0.8 * noise.uniform(6)
+    a, b, da, db = form(t)
+    place, speed = a + 1j * b, da + 1j * db
+    hand = np.exp(0.5j * math.pi * t)
+    return largest(gap(place, hand), gap(speed, 0.5j * math.pi * hand))
+
+
+def _of(path: Path) -> Form:
+    return lambda t: path.levels(t)
+
+
+def _squared(t: Array) -> Levels:
+    a, b, da, db = CosinePath().levels(t)
+    return Levels(a * a, b * b, 2 * a * da, 2 * b * db)
 
 
 def _cosine_offset(form: Form, noise: Noise) -> float:
@@ -143,8 +159,7 @@ CLAIMS = (
     ),
     Claim(
         "sched.cosine_is_cos2",
-        r"\bar\alpha_t = \tfrac12(\cos\tfrac{\pi t}T + 1) = \cos^2\tfrac{\pi t}{2T}: \text{ "
-        r"uniform motion on the arc } (\sqrt{\bar\alpha_t}, \sqrt{1 - \bar\alpha_t})",
+        r"\bar\alpha_t = \tfrac12(\cos\tfrac{\pi t}T + 1) = \cos^2\tfrac{\pi t}{2T}",
         FAMILY,
         ('L1 "Choice of β_t"', 'L4 "DDPM - Noise Schedule"', "nichol2021-improved"),
         lambda T: cosine(T, offset=0.0).alpha_bar,
@@ -153,8 +168,25 @@ CLAIMS = (
             "uniform in ᾱ": lambda T: 1 - np.arange(T + 1) / T,
             "the whole half circle": lambda T: np.cos(math.pi * np.arange(T + 1) / T) ** 2,
         },
+        _two_cosines,
+        ROUNDING,
+    ),
+    Claim(
+        "sched.arc_uniform",
+        r"\sqrt{\bar\alpha_t} + i\sqrt{1 - \bar\alpha_t} = e^{i\pi t/2T}: \text{ uniform motion on "
+        r"a quarter of the circle}",
+        FAMILY,
+        ('L4 "DDPM - Noise Schedule"', "nichol2021-improved"),
+        _of(CosinePath()),
+        {
+            "no roots": _squared,
+            "with an offset": _of(CosinePath(0.1)),
+            "another arc, not uniform": _of(SigmoidPath()),
+            "β growing linearly": _of(VP()),
+            "the other way round": lambda t: CosinePath().levels(1 - t),
+        },
         _on_the_arc,
-        1e-7,  # the angle near 0 is the root of a difference
+        ROUNDING,
     ),
     Claim(
         "sched.cosine_offset",

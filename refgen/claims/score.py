@@ -15,13 +15,15 @@ import numpy as np
 from refgen.check.witness import complex_step
 from refgen.claims import beds
 from refgen.claims.claim import Claim, Form
-from refgen.claims.diffusion_weights import term_weight
+from refgen.claims.diffusion_weights import term_weight, weight_in
 from refgen.claims.residual import gap
 from refgen.exact import Mixture
 from refgen.noise import Noise
 from refgen.ops.step import ddpm_step_forward
 from refgen.processes import Schedule
 from refgen.processes.parametrization import data_from_noise, score_from_noise
+from refgen.processes.path import Levels
+from refgen.processes.weights import loss_weight
 from refgen.typing import Array
 
 FAMILY = "score"
@@ -121,23 +123,13 @@ def _two_processes(form: Form, noise: Noise) -> float:
     return gap(form(variance_preserving, POINTS, keep), _derivative(log_q, POINTS))
 
 
-def _normalised(form: Form, noise: Noise) -> float:
-    """Compare with the score of e^f / Z, Z by quadrature, for a quartic f with a constant."""
-    a, b, c = noise.at("f").normal(3)
-
-    def f(x: Array) -> Array:
-        exponent: Array = -(x**4) / 4 + a * x * x + b * x + 3 * c
-        return exponent
-
-    grid = np.linspace(-8.0, 8.0, 2001)
-    Z = float(np.sum(np.exp(f(grid))) * (grid[1] - grid[0]))
-    x = POINTS / 2
-    return gap(form(f, x, Z), _derivative(lambda x: np.log(np.exp(f(x)) / Z), x))
+_score_weight = partial(weight_in, "score")
 
 
-def _score_weight(schedule: Schedule, t: int) -> float:
-    beta, alpha = schedule.beta[t], schedule.alpha[t]
-    return float(beta**2 / (2 * schedule.posterior_var[t] * alpha))
+def _simple_in_scores(s: Array, of_datum: Array, keep: float) -> float:
+    """Return the simple loss of two scores: the weight is the project's."""
+    levels = Levels(math.sqrt(keep), math.sqrt(1 - keep), 0.0, 0.0)
+    return float(loss_weight("simple", "score", levels)) * _square(s, of_datum)
 
 
 def _square(s: Array, of_datum: Array) -> float:
@@ -217,7 +209,7 @@ CLAIMS = (
         r"q(x_t \mid x_0) \Vert^2",
         FAMILY,
         ('L3 "NCSN objective"', "song2021-sde"),
-        lambda s, of_datum, keep: (1 - keep) * _square(s, of_datum),
+        _simple_in_scores,
         {
             "equal weights": lambda s, of_datum, keep: _square(s, of_datum),
             "the root": lambda s, of_datum, keep: math.sqrt(1 - keep) * _square(s, of_datum),
@@ -258,20 +250,5 @@ CLAIMS = (
         },
         _two_processes,
         1e-8,
-    ),
-    Claim(
-        "score.logZ_free",
-        r"\nabla_x \log \frac{e^{f_\theta(x)}}{Z_\theta} = \nabla_x f_\theta(x)",
-        FAMILY,
-        ('L4 "Score Matching"',),
-        lambda f, x, Z: _derivative(f, x),
-        {
-            "divided by Z": lambda f, x, Z: _derivative(f, x) / Z,
-            "the density's own gradient": lambda f, x, Z: _derivative(
-                lambda x: np.exp(f(x)) / Z, x
-            ),
-        },
-        _normalised,
-        ROUNDING,
     ),
 )

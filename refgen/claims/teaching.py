@@ -1,7 +1,7 @@
-r"""Claims on what else teaches a network: traces, energies, teachers and neighbours on a path.
+r"""Claims on what else teaches a network: traces, teachers and neighbours on a path.
 
 Sources    hyvarinen2005-score-matching  theorem 1;  song2019-sliced;  karras2022-edm  appendix B.6;
-           song2023-consistency;  salimans2022-distillation;  hinton2002-contrastive-divergence
+           song2023-consistency;  salimans2022-distillation
 
 Truths are expectations over a mixture by quadrature, sums over all signs, conditional means by
 Bayes' rule on a grid of data, and complex steps.
@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from refgen import tree
 from refgen.check.witness import jacobian
 from refgen.claims import beds
 from refgen.claims.claim import Claim, Form
@@ -21,7 +20,6 @@ from refgen.models import mlp
 from refgen.noise import Noise
 from refgen.objectives.consistency import Consistency
 from refgen.objectives.distillation import ProgressiveDistillation
-from refgen.objectives.ebm import Energy, EnergyLikelihood
 from refgen.objectives.precondition import Preconditioned
 from refgen.objectives.score_matching import SlicedScoreMatching
 from refgen.processes import Schedule
@@ -70,29 +68,6 @@ def _sliced(params: Any, x: Array, v: list[Array]) -> Array:
     return np.asarray(SlicedScoreMatching(SPACE, len(v)).value(params, x, v)[0]["loss"])
 
 
-def push_and_pull(form: Form, noise: Noise) -> float:
-    """Compare a gradient of Σ −log p(x) with the complex step of it, Z by a sum over the line."""
-    energy = Energy(mlp((1, 5, 1), "tanh"), beds.between(noise.at("V"), 0.5, 2.0))
-    start = energy.init(Noise(0))
-    params, along = (beds.random_tree(start, noise.at(name)) for name in ("params", "along"))
-    x, grid = noise.at("x").normal((6, 1)), np.linspace(-12, 12, 2001)[:, None]
-
-    def nll(moved: Any) -> Array:
-        g, _ = energy.log_unnormalised(moved, grid)
-        log_z = np.log(np.sum(np.exp(g)) * (grid[1, 0] - grid[0, 0]))
-        return np.asarray(np.sum(log_z - energy.log_unnormalised(moved, x)[0]))
-
-    return gap(tree.dot(form(energy, params, x), along), beds.slope_along(nll, params, along))
-
-
-def _push_and_pull(energy: Energy, params: Any, x: Array, pull: float = 1.0) -> Any:
-    loss = EnergyLikelihood(energy, low=-12.0, high=12.0)
-    _, cache = loss.forward(params, x)
-    both = loss.backward(np.ones(len(x)), cache)
-    push = energy.backward(-np.ones(len(x)), energy.log_unnormalised(params, x)[1])
-    return tree.map(lambda a, b: b + pull * (a - b), both, push)
-
-
 def unit_target(form: Form, noise: Noise) -> float:
     """Compare form(σ, σ_d) with the best linear guess's slope and the deviation from it."""
     std, sigma = beds.between(noise.at("std"), 0.3, 2.0), beds.between(noise.at("sigma"), 0.1, 3.0)
@@ -113,10 +88,24 @@ class _One:
         return 0 * dy, {}
 
 
-def _coefficients(sigma: float, std: float) -> Array:
-    model, ends = Preconditioned(_One(), std), np.array([[0.0], [1.0]])
+def _coefficients(sigma: float, std: float, first: float = 0.0) -> Array:
+    """Return c_skip, c_out and c_in of the project."""
+    model, ends = Preconditioned(_One(), std, first), np.array([[0.0], [1.0]])
     y, cache = model.forward({}, ends, np.full(2, sigma))
     return np.array([y[1, 0] - y[0, 0], y[0, 0], cache[3][1, 0]])
+
+
+def boundary(form: Form, noise: Noise) -> float:
+    """Compare form(x, ε, σ_d), whose network says 1, with x."""
+    std, first = beds.between(noise.at("std"), 0.3, 2.0), beds.between(noise.at("first"), 0.05, 0.3)
+    x = noise.at("x").normal((5, 1))
+    return gap(form(x, first, std), x)
+
+
+def _at_the_start(x: Array, first: float, std: float, known: float = 1.0) -> Array:
+    """Return the project's f(x, ε); known is the share of ε that it has been told."""
+    model = Preconditioned(_One(), std, known * first)
+    return model.forward({}, x, np.full(len(x), first))[0]
 
 
 def draw_is_eulers_step(form: Form, noise: Noise) -> float:
@@ -206,21 +195,6 @@ CLAIMS = (
         ROUNDING,
     ),
     Claim(
-        "ebm.likelihood_gradient",
-        r"-\nabla_\theta \log p_\theta(x) = -\nabla_\theta f_\theta(x) + \mathbb E_{p_\theta} "
-        r"\nabla_\theta f_\theta",
-        SCORE,
-        ('L4 "Score Matching"', "hinton2002-contrastive-divergence"),
-        _push_and_pull,
-        {
-            "the constant taken for one": lambda e, p, x: _push_and_pull(e, p, x, pull=0.0),
-            "both ways up": lambda e, p, x: _push_and_pull(e, p, x, pull=-1.0),
-            "for one datum": lambda e, p, x: _push_and_pull(e, p, x, pull=1 / len(x)),
-        },
-        push_and_pull,
-        ROUNDING,
-    ),
-    Claim(
         "edm.preconditioning",
         r"c_{skip} = \frac{\sigma_d^2}{\sigma^2 + \sigma_d^2},\ c_{out} = \frac{\sigma\sigma_d}"
         r"{\sqrt{\sigma^2 + \sigma_d^2}},\ c_{in} = \frac1{\sqrt{\sigma^2 + \sigma_d^2}}: "
@@ -236,6 +210,22 @@ CLAIMS = (
             "no skip": lambda sigma, std: _coefficients(sigma, std) * [0, 1, 1],
         },
         unit_target,
+        ROUNDING,
+    ),
+    Claim(
+        "cm.boundary",
+        r"c_{skip} = \frac{\sigma_d^2}{(\sigma - \varepsilon)^2 + \sigma_d^2},\ c_{out} = "
+        r"\frac{\sigma_d(\sigma - \varepsilon)}{\sqrt{\sigma^2 + \sigma_d^2}}: \quad f(x, "
+        r"\varepsilon) = x, \text{ whatever the network says}",
+        TAUGHT,
+        ("song2023-consistency",),
+        _at_the_start,
+        {
+            "the coefficients of EDM": lambda x, first, std: _at_the_start(x, first, std, 0.0),
+            "half of ε": lambda x, first, std: _at_the_start(x, first, std, 0.5),
+            "no skip": lambda x, first, std: 0 * x + 1,
+        },
+        boundary,
         ROUNDING,
     ),
     Claim(

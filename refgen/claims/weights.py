@@ -46,7 +46,7 @@ def _min_snr(form: Form, noise: Noise) -> float:
 
 
 def _same_gradient(form: Form, noise: Noise) -> float:
-    """Compare the slope of every weighted loss, in a network's parameters, with the noise's."""
+    """Compare the slope of every loss of form(W, kind, ...) in parameters with the noise's."""
     levels = on_the_circle(noise)
     earlier = Levels(levels.a + 0.5 * (1 - levels.a), 0.6 * levels.b, 0.0, 0.0)
     x, draw, theta, along = noise.at("case").normal((4, 5))
@@ -56,7 +56,7 @@ def _same_gradient(form: Form, noise: Noise) -> float:
         slopes = []
         for kind in KINDS:
             target = converted(x, draw, "noise", kind, levels, earlier)
-            weight = form(W, area(kind, levels, earlier))
+            weight = form(W, kind, levels, earlier)
 
             def loss(theta: Array, kind: str = kind, target: Array = target) -> Array:
                 y = converted(x, np.tanh(theta * x) + theta, "noise", kind, levels, earlier)
@@ -164,11 +164,11 @@ CLAIMS = (
         r"y_k \Vert^2 = \nabla_\theta\, w_\epsilon \Vert \hat\epsilon - \epsilon \Vert^2",
         FAMILY,
         ("kingma2023-understanding", "hang2023-min-snr"),
-        lambda W, delta: W / delta**2,
+        lambda W, kind, now, s: in_kind(W, kind, now, earlier=s),
         {
-            "Δ not squared": lambda W, delta: W / abs(delta),
-            "one weight for all": lambda W, delta: W,
-            "upside down": lambda W, delta: W * delta**2,
+            "Δ not squared": lambda W, kind, now, s: W / abs(area(kind, now, s)),
+            "one weight for all": lambda W, kind, now, s: W,
+            "upside down": lambda W, kind, now, s: W * area(kind, now, s) ** 2,
         },
         _same_gradient,
         ROUNDING,

@@ -12,9 +12,10 @@ same at every pixel, or as two more coordinates of a point:
 
 net is a small convolutional network for images, a residual MLP for points.
 
-Adjoint. As the network's; of its gradient in the input the part of x is what a guide climbs.
+Adjoint. The network's own gives a gradient in all that stood side by side. The levels are given,
+so theirs is dropped; the part of x is what a guide climbs.
 
-    dx = the first of the adjoint of net at dlogits                        (NC.2)
+    [dx, da, db] = (∂net/∂[x, a, b])ᵀ dlogits                              (NC.2)
 """
 
 from dataclasses import dataclass, field

@@ -17,12 +17,14 @@ The student must land there in one step. So its data estimate must be the D with
     data* = (x'' − (b_s/b_t) x) / (a_s − (b_s/b_t) a_t)                                  (PG.4)
 
 The denominator is never 0, since b/a grows with t. The target is a function of x, so the loss has
-no floor, and its optimum copies the teacher's map. Where little signal is left the data must still
-weigh, or the first step would learn nothing:
+no floor, and its optimum copies the teacher's map. In the student's kind, v or data, it is made of
+data* and of the noise that x then has:
 
-    loss = w ‖ŷ − y*‖²,   W = max(a², b²): the truncated SNR on the data, or a² + b²       (PG.5)
+    loss = w ‖ŷ − y*‖²,   y* = p data* + q (x − a_t data*) / b_t                          (PG.5)
 
-in the student's kind, v or data; noise says nothing where a = 0 (parametrization.py).
+Noise says nothing where a = 0 (parametrization.py). Where little signal is left the data must still
+weigh, or the first step would learn nothing: w = W/Δ² as in weights.py, with W = max(a², b²), the
+truncated SNR on the data, or a² + b².
 
 Adjoint. The teacher stands still:
 

@@ -15,9 +15,9 @@ gradient has, with nothing known but the data, the
 
     denoising loss      w ‖s(x) + noise/b‖²                                              (SM.2)
 
-which is refgen.objectives.denoising with kind "score" and its weight "simple", w = b². For fixed
-x the square's cross term can also be integrated by parts, E ⟨s, ∇ log q⟩ = −E tr ∂s/∂x, which
-needs no noise at all: the
+which is refgen.objectives.denoising with kind "score" and its weight "simple", w = b². At one level
+the square's cross term can also be integrated by parts, q ∇ log q being ∇q and 0 far away:
+E ⟨s, ∇ log q⟩ = ∫ ⟨s, ∇q⟩ dx = −E tr ∂s/∂x. That needs no noise at all: the
 
     implicit loss       ‖s‖² + 2 tr ∂s/∂x                                                (SM.3)
 
@@ -26,7 +26,8 @@ The trace takes D tangents. Along random v with E v vᵀ = I one tangent is righ
 
     sliced loss         ⟨v, s⟩² + 2 ⟨v, (∂s/∂x) v⟩                                       (SM.4)
 
-Signs v = ±1 leave the trace's diagonal without any variance. The papers halve all of these.
+Signs v = ±1 leave the trace's diagonal without any variance. Of several slices the mean is taken,
+along unit vectors the sum, which is (SM.3). The papers halve all of these.
 
 Networks as deep as these give numbers of one size, not of size 1/b; dividing by b is the scale that
 a score has:

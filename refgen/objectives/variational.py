@@ -31,10 +31,11 @@ One t for each example estimates the sum without bias:
 
     loss = L_T + T L_{t−1},   t ~ U{1 .. T}                                                 (VB.7)
 
-Adjoint, for t ≥ 2 and for L_0 of a density, with β̃ = 0 in the latter; that of bins is (DZ.7):
+Adjoint. A term's own slopes, for t ≥ 2 and, with β̃ = 0, for L_0 of a density; those of bins are
+(DZ.7), by the mean μ_θ = data − e. By (VB.7) a term counts T dloss:
 
     de = e/v,   dlogv = ½ (1 − β̃/v − e²/v)                                                 (VB.8)
-    dŷ = −c de,   dr = ½ (log β_t − log β̃_t) dlogv                                         (VB.9)
+    dŷ = −c T dloss de,   dr = ½ (log β_t − log β̃_t) T dloss dlogv                         (VB.9)
 """
 
 from dataclasses import dataclass, field

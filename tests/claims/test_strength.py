@@ -9,7 +9,19 @@ import pytest
 import refgen.ops
 from refgen import exact, models, objectives, processes, samplers
 from refgen.claims import CLAIMS, ERRATA, verify, verify_errata
-from refgen.processes import parametrization
+from refgen.exact.tightrope import Tightrope
+from refgen.models.policy import CategoricalPolicy, GaussianPolicy
+from refgen.objectives import discretized
+from refgen.objectives.consistency import Consistency
+from refgen.objectives.denoising import Denoising
+from refgen.objectives.distillation import ProgressiveDistillation
+from refgen.objectives.ebm import Energy, EnergyLikelihood
+from refgen.objectives.hybrid import Hybrid
+from refgen.objectives.precondition import Preconditioned
+from refgen.objectives.score_matching import SlicedScoreMatching
+from refgen.objectives.variational import VariationalBound
+from refgen.processes import discrete, guidance, parametrization, path, weights
+from refgen.samplers import ddim, dpm_solver, edm, langevin, probability_flow, sde
 
 BY_ID = {claim.id: claim for claim in CLAIMS}
 
@@ -80,6 +92,8 @@ OPS = {
     "ddpm_step_forward": "ddpm.alg2_ancestral",
     "ddim_step_forward": "ddim.is_euler_in_sigma",
     "ddim_step_drawn": "ddim.eta1_is_ancestral",
+    "langevin_step_forward": "langevin.ula_bias",
+    "langevin_step_drawn": "ncsn.algorithm_1",
     "affine_coupling_forward": "nf.coupling_logdet",
     "affine_coupling_inverse": "nf.coupling_inverse",
     "affine_coupling_backward": "nf.nll_grad",
@@ -97,10 +111,29 @@ FUNCTIONS = [(getattr(refgen.ops, name), id) for name, id in OPS.items()] + [
     (objectives.ddpm.loss_weights, "ddpm.Lt_eps_weight"),
     (samplers.sample_ancestral, "ddpm.alg2_last_step"),
     (samplers.sample_ddim, "ddim.gaussian_exact_map"),
+    (discrete.transition, "ve.forward_step"),
+    (discrete.transition, "ddpm.merge_gaussians"),
+    (weights.in_kind, "ddpm.Lt_x0_weight"),
+    (weights.elbo_of_step, "score.Lt_score_weight"),
+    (weights.loss_weight, "score.simple_vs_ncsn_weight"),
+    (guidance.guided, "guid.cfg_gamma"),
+    (guidance.gamma_of, "guid.cfg_w0"),
+    (guidance.implied_gradient, "guid.cfg_implicit_classifier"),
+    (langevin.stationary_variance, "langevin.ula_bias"),
+    (langevin.sample_langevin, "ncsn.annealed_step_equiv"),
+    (langevin.sample_annealed_langevin, "ncsn.annealed_snr_const"),
+    (dpm_solver.sample_dpm_solver_2m, "dpm.exact_for_one_datum"),
+    (edm.sample_edm, "edm.order2_in_S"),
+    (sde.sample_reverse_sde, "sde.one_family"),
+    (probability_flow.log_density, "sde.flow_likelihood"),
+    (ddim.invert_ddim, "ddim.inversion"),
+    (discretized.discretized_nll_forward, "ddpm.L0_bins"),
+    (discretized.discretized_nll_backward, "ddpm.L0_gradient"),
+    (discretized.bits_per_dimension, "ll.bits_per_dimension"),
 ]
 METHODS = [
     (exact.Gaussian, "kl", "gauss.kl_full"),
-    (exact.Gaussian, "log_density", "ddpm.merge_gaussians"),
+    (exact.Gaussian, "log_density", "gauss.sum"),
     (exact.LinearGaussian, "log_density", "vi.marginal_integral"),
     (exact.LinearGaussian, "posterior", "vi.elbo_max_is_posterior"),
     (exact.LinearGaussian, "elbo", "vae.linear_recon_expect"),
@@ -119,6 +152,27 @@ METHODS = [
     (objectives.NegativeLogLikelihood, "forward", "nf.composition_logdet"),
     (objectives.NegativeLogLikelihood, "backward", "nf.nll_grad"),
     (objectives.ddpm.NoisePrediction, "backward", "ddpm.Lsimple_grad"),
+    (exact.LinearGaussianChain, "elbo", "hvae.elbo"),
+    (exact.Mixture, "noise_mean", "ddpm.eps_pred_is_cond_mean"),
+    (exact.Mixture, "responsibilities", "guid.uncond_is_resp_mixture"),
+    (path.VP, "levels", "sde.vp_limit"),
+    (path.CosinePath, "levels", "sched.arc_uniform"),
+    (VariationalBound, "prior", "ddpm.prior_term"),
+    (VariationalBound, "value", "ddpm.Lt_mu_weight"),
+    (VariationalBound, "forward", "ddpm.bound_estimate"),
+    (VariationalBound, "backward", "ddpm.learned_variance"),
+    (Hybrid, "backward", "ddpm.hybrid_gradient"),
+    (Denoising, "value", "ncsn.dsm_eps"),
+    (SlicedScoreMatching, "value", "score.sliced"),
+    (Energy, "score", "score.logZ_free"),
+    (EnergyLikelihood, "forward", "ebm.unnormalised"),
+    (EnergyLikelihood, "backward", "ebm.likelihood_gradient"),
+    (Preconditioned, "forward", "cm.boundary"),
+    (Consistency, "step", "cm.training_is_eulers_step"),
+    (ProgressiveDistillation, "aim", "distill.two_steps_in_one"),
+    (GaussianPolicy, "backward", "vae.mse_is_gauss_mle"),
+    (CategoricalPolicy, "forward", "il.categorical_density"),
+    (Tightrope, "cost", "il.recovery"),
 ]
 
 
