@@ -1,0 +1,54 @@
+r"""A score model of the variance-preserving SDE: DDPM's limit for infinitely many levels.
+
+Lectures   1 (VP-SDE), 3, 4          Source  song2021-sde  eq. 11, 12 and appendix C
+
+    dx = −½ β x dt + √β dW,   a = exp(−½ ∫β),   b² = 1 − a²          β = β₀ + (β₁ − β₀) t
+
+β₀ = 0.1 and β₁ = 20 are a thousand times the first and last of DDPM's thousand steps. Data of
+variance 1 keep it on the way, so what a network sees needs no scaling. With path = sub-vp the
+signal is the same and the noise b = 1 − a² is less; that is a score model too, by the same loss.
+
+Near t = 0 b grows like √t and a score like 1/b, so training and walks keep to t ≥ first_time.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from refgen.objectives.denoising import Denoising, UniformTimes
+from refgen.processes.path import VP, Path, SubVP
+from refgen.systems.score_sde import ScoreSDE
+
+PATHS: dict[str, Callable[[float, float], Path]] = {"vp": VP, "sub-vp": SubVP}
+
+
+@dataclass(frozen=True)
+class VPSDE(ScoreSDE):
+    """A score model along VP or sub-VP; beta_first and beta_last are β₀ and β₁.
+
+    `via` names the path, vp or sub-vp.
+    """
+
+    via: str = "vp"
+    beta_first: float = 0.1
+    beta_last: float = 20.0
+    first_time: float = 1e-3
+
+    @property
+    def path(self) -> Path:
+        """The path. Raises ValueError for one that does not exist."""
+        if self.via not in PATHS:
+            raise ValueError(f"via {self.via!r} is not one of {', '.join(PATHS)}")
+        return PATHS[self.via](self.beta_first, self.beta_last)
+
+    @property
+    def first(self) -> float:
+        """t₀."""
+        return self.first_time
+
+    @property
+    def objective(self) -> Denoising:
+        """The denoising loss, t ~ U(t₀, 1)."""
+        if not 0 < self.first_time < 1:
+            raise ValueError(f"first_time lies between 0 and 1, not at {self.first_time}")
+        times = UniformTimes(self.first_time)
+        return Denoising(self.network, self.path, self.kind, self.weight, times=times, ops=self.ops)
