@@ -12,9 +12,11 @@ from refgen.metrics.images import (
 )
 from refgen.metrics.points import (
     ModeStatistics,
+    ToyVerdict,
     mode_statistics,
     sliced_ratio,
     sliced_wasserstein,
+    toy_protocol,
 )
 from refgen.metrics.table import (
     against_gaussians,
@@ -29,6 +31,7 @@ __all__ = [
     "BayesDistance",
     "ModeStatistics",
     "PrecisionRecall",
+    "ToyVerdict",
     "accuracy",
     "against_gaussians",
     "baselines",
@@ -48,4 +51,5 @@ __all__ = [
     "one_nn_accuracy",
     "sliced_ratio",
     "sliced_wasserstein",
+    "toy_protocol",
 ]

@@ -15,9 +15,15 @@ GROUPS = 8  # of channels that a UNet normalizes together
 
 
 def denoiser(
-    name: str, shape: tuple[int, ...], hidden: int, blocks: int, ops: Ops = reference
+    name: str,
+    shape: tuple[int, ...],
+    hidden: int,
+    blocks: int,
+    ops: Ops = reference,
+    *,
+    outputs: int = 1,
 ) -> Denoiser:
-    """Return a network (N, *shape), (N,) -> (N, *shape).
+    """Return a network (N, *shape), (N,) -> (N, *shape), or with outputs times the channels.
 
     hidden is the width of an MLP or of a token, or the channels of a UNet's lowest level, which
     are halved wherever the image is doubled; blocks counts residual blocks, transformer blocks,
@@ -32,7 +38,7 @@ def denoiser(
         raise ValueError(f"unknown model {name!r}; there are {', '.join(DENOISERS)}")
     if name == "mlp":
         entries = math.prod(shape)
-        return TimeMLP(entries, max(hidden, entries), blocks, ops=ops)
+        return TimeMLP(entries, max(hidden, entries), blocks, outputs=outputs, ops=ops)
     if len(shape) != 3:
         raise ValueError(
             f"a {name} takes images, not examples of shape {shape}: use model=mlp for points"
@@ -54,9 +60,11 @@ def denoiser(
             blocks,
             attention=(levels - 1,) if levels > 1 else (),
             groups=GROUPS,
+            outputs=outputs,
             ops=ops,
         )
-    return DiT((height, width, channels), _patch(height, width), hidden, blocks, ops=ops)
+    patch = _patch(height, width)
+    return DiT((height, width, channels), patch, hidden, blocks, outputs=outputs, ops=ops)
 
 
 def _patch(height: int, width: int) -> int:

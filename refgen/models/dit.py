@@ -38,8 +38,9 @@ class DiT:
     """A noise predictor for images, (N, *shape) and (N,) -> (N, *shape).
 
     shape is (H, W, C); hidden is the size of a token; classes is the number of labels, 0 for
-    none. Raises ValueError for a patch that does not divide the image, naming the divisor, and
-    for a hidden size that heads do not divide.
+    none; y has outputs times the channels of x: two where variances are learnt. Raises ValueError
+    for a patch that does not divide the image, naming the divisor, and for a hidden size that
+    heads do not divide.
     """
 
     shape: tuple[int, int, int]
@@ -48,13 +49,17 @@ class DiT:
     blocks: int = 4
     heads: int = 4
     classes: int = 0
+    outputs: int = 1
     ops: Ops = field(default=reference, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if len(self.shape) != 3:
             raise ValueError(f"a DiT takes images (H, W, C), not examples of shape {self.shape}")
-        if self.patch < 1 or self.blocks < 1:
-            raise ValueError(f"patch and blocks are at least 1, not {self.patch}, {self.blocks}")
+        if min(self.patch, self.blocks, self.outputs) < 1:
+            raise ValueError(
+                f"patch, blocks and outputs are at least 1, not {self.patch}, {self.blocks}, "
+                f"{self.outputs}"
+            )
         for axis, size in (("height", self.shape[0]), ("width", self.shape[1])):
             if size % self.patch:
                 raise ValueError(
@@ -137,6 +142,6 @@ class DiT:
             "condition": Condition(size, size, self.classes, ops),
             "in": Dense(pixels, size, 1.0, ops),
             "steer": Dense(size, 2 * size, 0.0, ops),
-            "out": Dense(size, pixels, 0.0, ops),
+            "out": Dense(size, self.outputs * pixels, 0.0, ops),
         }
         return layers | {name: DiTBlock(size, size, self.heads, ops) for name in self._blocks()}

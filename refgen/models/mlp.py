@@ -53,18 +53,22 @@ def mlp(
 class TimeMLP:
     """A residual MLP of (x, t), (N, *S) and (N,) -> (N, *S), for noise predictors.
 
-    dim is the number of entries of one example; images are read as one long row.
+    dim is the number of entries of one example; images are read as one long row. y has outputs
+    times the channels of x: two where variances are learnt.
     """
 
     dim: int
     hidden: int = 256
     blocks: int = 3
     embedding: int = 64
+    outputs: int = 1
     ops: Ops = field(default=reference, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.blocks < 1:
             raise ValueError(f"blocks must be at least 1, not {self.blocks}: time enters there")
+        if self.outputs < 1:
+            raise ValueError(f"outputs is 1 or more, not {self.outputs}")
         self._layers()  # refuses sizes that cannot be
 
     def init(self, noise: Noise) -> Params:
@@ -85,13 +89,14 @@ class TimeMLP:
             h = h + outer  # (MLP.2)
             block_caches.append((first, shift_cache, second))
         y, out_cache = layers["out"].forward(params["out"], h)  # (MLP.3)
-        return np.reshape(y, x.shape), (time_cache, in_cache, block_caches, out_cache)
+        y = np.reshape(y, (*x.shape[:-1], self.outputs * x.shape[-1]))
+        return y, (x.shape, time_cache, in_cache, block_caches, out_cache)
 
     def backward(self, dy: Array, cache: Cache) -> tuple[Array, Grads]:
         """Return (dx, grads)."""
         layers = self._layers()
         grads: Grads = {}
-        time_cache, in_cache, block_caches, out_cache = cache
+        shape, time_cache, in_cache, block_caches, out_cache = cache
         dh, grads["out"] = layers["out"].backward(np.reshape(dy, (len(dy), -1)), out_cache)
         de_blocks = []
         for i in reversed(range(self.blocks)):
@@ -104,7 +109,7 @@ class TimeMLP:
         dx, grads["in"] = layers["in"].backward(dh, in_cache)
         de = sum(de_blocks[1:], start=de_blocks[0])  # (MLP.4)
         _, grads["time"] = layers["time"].backward(de, time_cache)
-        return np.reshape(dx, dy.shape), grads
+        return np.reshape(dx, shape), grads
 
     def summary(self) -> str:
         """Return a table of the network applied to one example."""
@@ -118,7 +123,7 @@ class TimeMLP:
         layers = {
             "time": Sequence((("dense", Dense(self.embedding, H, 1.0, self.ops)), silu)),
             "in": Sequence((("dense", Dense(self.dim, H, 1.0, self.ops)),)),
-            "out": Sequence((silu, ("dense", Dense(H, self.dim, 0.0, self.ops)))),
+            "out": Sequence((silu, ("dense", Dense(H, self.outputs * self.dim, 0.0, self.ops)))),
         }
         for i in range(self.blocks):
             layers[f"first{i}"] = Sequence((silu, ("dense", Dense(H, H, 1.4, self.ops))))

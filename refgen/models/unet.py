@@ -64,8 +64,9 @@ class UNet:
 
     shape is (H, W, C). channels times widths[i] are the channels at level i, where the image is
     H / 2^i high; blocks is the number of blocks per level on either side; attention lists the
-    levels that attend, the middle always does. classes, image and context are the number of
-    labels, the channels of a conditioning image and the size of a token, 0 for none.
+    levels that attend, the middle always does. y has outputs times the channels of x: two where
+    variances are learnt. classes, image and context are the number of labels, the channels of a
+    conditioning image and the size of a token, 0 for none.
 
     Raises ValueError for a size that the levels cannot halve, naming the divisor, and for
     channels that groups or heads do not divide.
@@ -79,6 +80,7 @@ class UNet:
     heads: int = 4
     groups: int = 8
     steering: str = "added"
+    outputs: int = 1
     classes: int = 0
     image: int = 0
     context: int = 0
@@ -95,8 +97,11 @@ class UNet:
                     f"times, so {axis} {size} must be a multiple of {divisor}: use fewer levels "
                     f"or another size"
                 )
-        if not self.widths or min(self.widths) < 1 or self.blocks < 1:
-            raise ValueError(f"widths and blocks are at least 1, not {self.widths}, {self.blocks}")
+        if not self.widths or min(*self.widths, self.blocks, self.outputs) < 1:
+            raise ValueError(
+                f"widths, blocks and outputs are at least 1, not {self.widths}, {self.blocks}, "
+                f"{self.outputs}"
+            )
         levels = range(len(self.widths))
         if not set(self.attention) <= set(levels):
             raise ValueError(f"attention lists levels 0 .. {levels[-1]}, not {self.attention}")
@@ -231,7 +236,8 @@ class UNet:
                 layers[name] = (Halve if what == "halve" else Double)(now, ops=ops)
         layers["in"] = Conv2d(c + self.image, self.channels, ops=ops)
         layers["norm"] = GroupNormSilu(self.channels * self.widths[0], self.groups, ops=ops)
-        layers["out"] = Conv2d(self.channels * self.widths[0], c, gain=0.0, ops=ops)
+        out = self.outputs * c
+        layers["out"] = Conv2d(self.channels * self.widths[0], out, gain=0.0, ops=ops)
         return layers
 
     def _width(self, block: str) -> int:

@@ -114,7 +114,7 @@ def clip_noise(x: Array, noise: Array, alpha_bar: float, limit: float) -> Array:
     Clipping the data and clipping inside any sampler's step are one thing: this.
     """
     data = np.clip(data_from_noise(x, noise, alpha_bar), -limit, limit)
-    return noise_from_data(x, data, alpha_bar)
+    return noise_from_data(x, data, alpha_bar).astype(x.dtype)  # ᾱ is float64, a walk need not be
 
 
 def direction(kind: str, levels: Levels, earlier: Levels | None = None) -> Direction:

@@ -20,7 +20,7 @@ from refgen.objectives import loss_weights
 from refgen.ops.protocol import Ops
 from refgen.processes import SCHEDULES, Schedule, stride
 from refgen.samplers import VARIANCES, sample_ancestral, sample_ddim
-from refgen.systems.system import refuse_sampler
+from refgen.systems.system import name_of, refuse_sampler
 from refgen.typing import Array
 
 ROWS, ENTRIES = 64, 4096  # that go through a network together: more would not stay in the caches
@@ -77,7 +77,7 @@ class Walking:
 
         Raises ValueError for a sampler or steps that there are not.
         """
-        refuse_sampler(type(self).__name__.lower(), self.samplers, sampler, steps)
+        refuse_sampler(name_of(self), self.samplers, sampler, steps)
         schedule, clip = self.process, self.clip or None
         times = stride(schedule.T, steps or min(self.sample_steps, self.T) or self.T)
         place = noise.at("walk")
