@@ -53,9 +53,9 @@ class Preconditioned:
         params: Params = self.network.init(noise)
         return params
 
-    def forward(self, params: Any, x: Array, sigma: Array, **given: Any) -> tuple[Array, Cache]:
-        """Return (D, cache)."""
-        var, past = self.data_std**2, sigma - self.first
+    def forward(self, params: Any, x: Array, t: Array, **given: Any) -> tuple[Array, Cache]:
+        """Return (D, cache); what it is told as its time, t, is the noise level σ, (N,)."""
+        sigma, var, past = t, self.data_std**2, t - self.first
         total = np.sqrt(sigma * sigma + var)
         coefficients = var / (past * past + var), self.data_std * past / total, 1 / total  # (PR.2)
         skip, out, scale = (_column(c, x) for c in coefficients)

@@ -1,5 +1,6 @@
 """What a system is: networks, the turns in which they learn, and a way to draw samples."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, NamedTuple, Protocol, cast
@@ -9,7 +10,7 @@ from refgen.noise import Noise
 from refgen.ops.protocol import Ops
 from refgen.typing import Array, Grads, Params
 
-Gradient = Callable[[Any, Any, Noise], tuple[dict[str, Array], Grads]]
+Gradient = Callable[..., tuple[dict[str, Array], Grads]]  # (params, batch, noise[, stage])
 
 
 class Labelled(NamedTuple):
@@ -17,6 +18,14 @@ class Labelled(NamedTuple):
 
     data: Array  # (N, *shape)
     labels: Array  # (N,) int64, 0 .. K − 1
+
+
+class Stage(NamedTuple):
+    """How far a turn has come, for one that asks, and what all players average to by now."""
+
+    step: int  # steps of its span that are done, 0 .. steps − 1
+    steps: int  # the length of its span
+    average: Params  # {player: tree}, the moving averages
 
 
 @dataclass(frozen=True)
@@ -36,6 +45,8 @@ class Turn:
     labelled: bool = False
     since: float = 0.0
     until: float = 1.0
+    heir_of: str = ""
+    staged: bool = False
 
     def span(self, steps: int) -> range:
         """Return the steps, of 0 .. steps − 1, in which the turn is taken.
@@ -52,12 +63,14 @@ class Request:
     """What samples are asked to be; None leaves it to the system.
 
     guidance is the weight γ of refgen.processes.guidance: 0 forgets the label or the caption, 1 is
-    the model's own answer.
+    the model's own answer. between holds the noise levels σ, above the first and up to the second,
+    to which it is confined.
     """
 
     label: int | None = None
     caption: str | None = None
     guidance: float | None = None
+    between: tuple[float, float] | None = None
 
     @property
     def asked(self) -> tuple[str, ...]:
@@ -124,6 +137,16 @@ class Conditional(Generative, Protocol):
         """
 
 
+def name_of(system: Any) -> str:
+    """Return what messages call a system: the name of its class, its words apart.
+
+    >>> class LatentDiffusion: ...
+    >>> name_of(LatentDiffusion())
+    'latent-diffusion'
+    """
+    return re.sub("(?<=[a-z])(?=[A-Z])", "-", type(system).__name__).lower()
+
+
 def is_generative(system: System) -> bool:
     """Tell whether a system draws samples."""
     return hasattr(system, "sample")
@@ -132,7 +155,7 @@ def is_generative(system: System) -> bool:
 def generative(system: System) -> Generative:
     """Return the system as one that draws samples. Raises ValueError where it draws none."""
     if not is_generative(system):
-        name = type(system).__name__.lower()
+        name = name_of(system)
         raise ValueError(f"a {name} draws no samples: it tells classes apart")
     return cast(Generative, system)
 
@@ -167,7 +190,7 @@ def refuse_request(system: System, request: Request) -> None:
     for name in request.asked:
         if name not in known:
             have = f"it takes {', '.join(known)}" if known else "it was trained without any"
-            raise ValueError(f"a {type(system).__name__.lower()} takes no {name}: {have}")
+            raise ValueError(f"a {name_of(system)} takes no {name}: {have}")
 
 
 def refuse_sampler(name: str, samplers: tuple[str, ...], sampler: str, steps: int) -> None:

@@ -23,6 +23,7 @@ from refgen.data import Dataset, Examples
 from refgen.noise import Noise
 from refgen.ops.protocol import Ops
 from refgen.systems import Labelled, System
+from refgen.systems.system import Stage, name_of
 from refgen.training.checkpoint import State, steps
 from refgen.training.optimizer import Adam
 from refgen.training.run import Run, RunError
@@ -81,7 +82,7 @@ def require_labels(system: System, data: Dataset) -> None:
     """Raise ValueError where a system learns from labels that the data do not have."""
     if not any(turn.labelled for turn in system.turns()):
         return
-    name = type(system).__name__.lower()
+    name = name_of(system)
     if data.labels is None:
         raise ValueError(
             f"{name} learns from labels, and {data.name} has none: give data with labels, such as "
@@ -164,11 +165,16 @@ def take_step(
     """Take every turn of one step; return the new state and its row of the log.
 
     A player who learns in one part of the training has rates that rise and fall in that part; all
-    turns of a player are in one part. Data and state are resident; nothing leaves a device but
-    the row. Raises NumericFailure for a loss or a gradient that is not finite.
+    turns of a player are in one part, and an heir inherits before its first step. Data and state
+    are resident; nothing leaves a device but the row. Raises NumericFailure for a loss or a
+    gradient that is not finite.
     """
     params: Any = dict(state.params)
     moments: Any = dict(state.moments)
+    for turn in system.turns():
+        if turn.heir_of and turn.span(recipe.steps).start == state.step:
+            params[turn.player] = tree.map(np.copy, moments[turn.heir_of]["average"])
+            moments[turn.player] = recipe.optimizer(1).start(params[turn.player])
     row: Row = {"step": state.step + 1}
     now = min(state.step, recipe.steps - 1)  # who goes on beyond the end repeats its last step
     turns = [turn for turn in system.turns() if now in turn.span(recipe.steps)]
@@ -182,7 +188,8 @@ def take_step(
             place = Noise(recipe.seed).at("train", state.step, turn.player, k)
             x, labels = data.batch(place.at("batch"), recipe.batch, system.ops.words)
             batch = Labelled(x, labels) if turn.labelled and labels is not None else x
-            terms, grads = turn.gradient(params, batch, place.at("draw"))
+            stage = (_stage(now, span, moments),) if turn.staged else ()
+            terms, grads = turn.gradient(params, batch, place.at("draw"), *stage)
             update = (state.step - span.start) * repeats[turn.player] + k + 1
             means, norm = _checked(state.step + 1, turn.player, terms, grads, system.ops)
             params[turn.player], moments[turn.player] = adam.update(
@@ -192,6 +199,12 @@ def take_step(
         row |= {f"{turn.player}/{name}": mean for name, mean in means.items()}
         row[f"{turn.player}/gradient"] = norm
     return State(state.step + 1, params, moments), row
+
+
+def _stage(now: int, span: range, moments: Any) -> Stage:
+    """Return where a turn stands, before an update."""
+    average = {player: both["average"] for player, both in moments.items()}
+    return Stage(now - span.start, len(span), average)
 
 
 def _sound(state: State) -> State:
