@@ -1,6 +1,7 @@
 """The picture of imitation: python -m benchmarks.pictures_imitation.
 
-What was shown, what a Gaussian and a diffusion policy make of it, and what errors cost. The two
+What was shown, what a Gaussian and a diffusion policy make of it, and what errors cost: lines from
+probabilities carried from state to state, dots from clones that were trained and walked. The
 policies are trained by their recipes first, a minute or two on one core.
 """
 
@@ -9,19 +10,21 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.accept.imitation import LENGTHS, SLIP, rope
 from benchmarks.accept.measuring import trained
 from benchmarks.pictures import FOLDER, INK, PAPER
 from refgen.cli.rollouts import draw_paths, draw_world
 from refgen.data import load
 from refgen.data.demonstrations import demonstrate
 from refgen.data.navigation import Rollouts, world
-from refgen.exact.tightrope import Tightrope
+from refgen.exact.tightrope import OFF, ON, Tightrope
 from refgen.noise import Noise
 from refgen.systems.policy import roll
 
 EPISODES = 120
 SHOWN, GAUSSIAN, DIFFUSION = "#5b7083", "#c8452d", "#2b5f9e"
-ERROR, RECOVERIES = 1e-3, (0.0, 0.01, 0.1, 1 - 1e-3)
+RECOVERIES = (0.0, 0.01, 0.1, 1 - SLIP)
+MANY = 10_000_000  # demonstrations on the rope: so many that a clone's error is the slips' rate
 SHADES = ("#7a1f12", "#c8452d", "#e08e5a", "#5b7083")
 
 
@@ -60,18 +63,24 @@ def _costs(ax: Any) -> None:
     """Draw the expected mistakes in T steps, by probabilities carried from state to state."""
     steps = np.unique(np.round(np.logspace(0, 4, 60)).astype(int))
     for recovery, colour in zip(RECOVERIES, SHADES, strict=True):
-        rope = Tightrope(ERROR, recovery)
-        made = np.cumsum(rope.world.mistakes(rope.policy, rope.expert, int(steps[-1])))
+        line = Tightrope(SLIP, recovery)
+        made = np.cumsum(line.world.mistakes(line.policy, line.expert, int(steps[-1])))
         independent = recovery == RECOVERIES[-1]
         label = "errors independent" if independent else f"back with probability {recovery:g}"
         ax.loglog(steps, made[steps - 1], lw=1.8, color=colour, label=label)
-    ax.loglog(steps, 0.5 * ERROR * steps**2.0, lw=0.8, ls=":", color=INK)
-    ax.text(60, 4.0, "½ ε T²", fontsize=9, color=INK)
-    ax.loglog(steps, ERROR * steps, lw=0.8, ls=":", color=INK)
-    ax.text(900, 0.25, "ε T", fontsize=9, color=INK)
-    ax.set(xlim=(1, 1e4), ylim=(5e-4, 1e4))
+    place = Noise(0).at("rope")
+    never = rope(place.at("never"), back=False, shown=(ON,), labels=MANY)
+    shown = rope(place.at("shown"), back=True, shown=(ON, OFF), labels=MANY)
+    for clone, colour in ((never, SHADES[0]), (shown, SHADES[-1])):
+        ax.loglog(LENGTHS, clone.costs, "o", ms=5, mew=0, color=colour)
+    ax.plot([], [], "o", ms=5, mew=0, color=INK, label="clones, trained and walked")
+    ax.loglog(steps, 0.5 * SLIP * steps**2.0, lw=0.8, ls=":", color=INK)
+    ax.text(13, 0.25, "½ ε T²", fontsize=9, color=INK, ha="right")
+    ax.loglog(steps, SLIP * steps, lw=0.8, ls=":", color=INK)
+    ax.text(900, 0.1, "ε T", fontsize=9, color=INK)
+    ax.set(xlim=(1, 1e4), ylim=(2e-4, 3e5))
     ax.set_title(
-        f"expected mistakes in T steps, ε = {ERROR:g}", loc="left", fontsize=10.5, color=INK
+        f"expected mistakes in T steps, ε = {SLIP:g}", loc="left", fontsize=10.5, color=INK
     )
     ax.set_xlabel("T", fontsize=9, color=INK)
     ax.legend(frameon=False, fontsize=8, loc="upper left")

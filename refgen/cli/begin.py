@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 def new(args: argparse.Namespace, entry: "Entry") -> "tuple[Plan, Dataset, Path]":
     """Settle a new run: flags over the config file over the recipe."""
+    from refgen.data.navigation import WORLDS
+
     file = settings.read(args.config) if args.config else {}
     chosen = settings.check(f"--config {args.config}", file, entry)
     data = args.data or file.get("data", entry.data)
@@ -28,6 +30,8 @@ def new(args: argparse.Namespace, entry: "Entry") -> "tuple[Plan, Dataset, Path]
         recipe["levels"] = dataset.levels
     if dataset.labels is not None and "classes" in recipe:
         recipe["classes"] = max(2, int(dataset.labels.max()) + 1)
+    if settings.has(entry, "world") and dataset.name in WORLDS:
+        recipe["world"] = dataset.name  # a policy walks where it was shown to
     flags = {key: getattr(args, key) for key in ("steps", "batch", "lr", "seed")}
     chosen = recipe | chosen | own
     chosen |= {key: value for key, value in flags.items() if value is not None}

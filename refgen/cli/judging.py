@@ -1,18 +1,20 @@
 """What a finished run is told about itself: likelihood, the table of images, the modes of a toy."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from refgen.cli import terms
+from refgen.cli import rollouts, terms
 from refgen.cli.progress import Progress
 
 if TYPE_CHECKING:
     from refgen.data import Dataset
     from refgen.noise import Noise
     from refgen.systems import Classifier, System
+    from refgen.systems.improved_ddpm import ImprovedDDPM
     from refgen.training import Judge
     from refgen.typing import Array
 
 POINTS = 2000
+PARTS = 40  # terms of a bound that are drawn for each example, of a thousand
 ON_PIXELS = ("digits",)  # whose pixels say enough about distance
 
 
@@ -33,10 +35,13 @@ def judge(
     from refgen.metrics import can_be_judged
     from refgen.metrics.table import COUNT
     from refgen.systems import Classifier, draw, is_generative
+    from refgen.systems.policy import is_acting
     from refgen.training import NumericFailure
 
     if isinstance(system, Classifier):
         return verdicts(system, params, dataset)
+    if is_acting(system):
+        return rollouts.judge(cast(Any, system), params, dataset, noise)
     lines = likelihood(name, system, params, dataset, noise.at("likelihood"))
     if not is_generative(system):
         return lines
@@ -98,9 +103,12 @@ def likelihood(
     import math
 
     from refgen import tree
+    from refgen.systems.improved_ddpm import ImprovedDDPM
 
     _, held_out = dataset.split()
     one = "image" if dataset.kind == "images" else "point"
+    if isinstance(system, ImprovedDDPM):
+        return bound(system, params, dataset, noise)
     if name not in ("vae", "realnvp"):
         return []
     here, data = tree.map(system.ops.put, params), system.ops.put(held_out.data)
@@ -115,6 +123,28 @@ def likelihood(
         bits = -nats / size / math.log(2) - math.log2(width)
         lines.append(f"{bits:.3f} bits per dimension, uniform noise on {dataset.levels} levels")
     return lines
+
+
+def bound(system: "ImprovedDDPM", params: Any, dataset: "Dataset", noise: "Noise") -> list[str]:
+    """Return the bound of held-out data; of levels in bits, beside what needs no network."""
+    import math
+
+    from refgen import tree
+    from refgen.metrics.likelihood import baseline_bits, bits_of
+    from refgen.metrics.table import COUNT
+
+    data = dataset.split()[1].data[:COUNT]
+    nats = system.nats(tree.map(system.ops.put, params), data, noise.at("terms"), parts=PARTS)
+    where = f"mean of {len(data)} held out, by the bound"
+    if not system.bins:
+        return [f"-log p at most {nats.mean():.3f} nats, {where}"]
+    found = bits_of(nats, math.prod(dataset.shape))
+    costs = baseline_bits(dataset, system.bins, noise.at("baselines")).items()
+    known = ", ".join(f"{name} {cost.mean:.2f}" for name, cost in costs)
+    return [
+        f"{found.mean:.3f} bits per dimension, standard error {found.standard_error:.3f}, {where}",
+        f"without a network: {known}",
+    ]
 
 
 def images(

@@ -4,14 +4,16 @@ Shapes     paths : (N, T + 1, 2)    rows : (M, 20), see refgen.data.demonstratio
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from refgen.cli import pictures
 from refgen.cli.pictures import DATA, INK, MODEL, _figure, _save_figure
 
 if TYPE_CHECKING:
     from refgen.data import Dataset
     from refgen.data.navigation import Navigation
     from refgen.noise import Noise
+    from refgen.systems import System
     from refgen.systems.policy import Acting
     from refgen.typing import Array
 
@@ -46,13 +48,26 @@ def judge(system: "Acting", params: Any, dataset: "Dataset", noise: "Noise") -> 
     return lines
 
 
+def show(system: "System", samples: "Array", data: "Array", path: Path) -> None:
+    """Write samples as what they are: the paths of a policy, or images, or points beside data."""
+    from refgen.systems.policy import is_acting
+
+    if is_acting(system):
+        picture(samples, data, cast("Acting", system).world, path)
+    else:
+        pictures.picture(samples, data, path)
+
+
 def picture(paths: "Array", rows: "Array", name: str, path: Path) -> None:
-    """Write states that were shown beside paths that were walked, in the world of that name."""
+    """Write states that were shown beside paths that were walked, in the world of that name.
+
+    Where the demonstrations are gone, rows may be paths: of them the places are shown.
+    """
     from refgen.data.navigation import world
 
-    place = world(name)
+    place, states = world(name), rows.reshape(-1, rows.shape[-1])[: 20 * SHOWN, :2]
     figure, (left, right) = _figure(1, 2, (8.2, 4.3))
-    left.plot(*rows[: 20 * SHOWN, :2].T, ".", ms=2.4, mew=0, alpha=0.55, color=DATA)
+    left.plot(*states.T, ".", ms=2.4, mew=0, alpha=0.55, color=DATA)
     left.set_title("states that were shown", loc="left", fontsize=10.5, color=INK)
     met = draw_paths(right, place, paths[:SHOWN], MODEL)
     right.set_title("paths that were walked", loc="left", fontsize=10.5, color=INK)

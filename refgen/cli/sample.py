@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from refgen.cli import backends, begin, pictures, settings, terms
+from refgen.cli import backends, begin, rollouts, settings, terms
 
 if TYPE_CHECKING:
     from refgen.systems.system import Request, System
@@ -35,6 +35,13 @@ def add(commands: terms.Commands) -> None:
         metavar="W",
         type=_number,
         help="how much the label or the caption counts: 0 not at all, 1 as learned (γ; 1 + w_cfg)",
+    )
+    p.add_argument(
+        "--between",
+        metavar=("LOW", "HIGH"),
+        nargs=2,
+        type=_number,
+        help="guide at noise levels LOW < σ ≤ HIGH only, of signal 1",
     )
     p.add_argument("--seed", metavar="S", type=terms.SEED, default=0, help="of the draws (0)")
     p.add_argument("--backend", metavar="B", type=backends.backend, help=backends.HELP)
@@ -85,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
         print(args.npz)
     if args.out or not args.npz:
         path = Path(args.out or record.path / "samples" / f"drawn-{_slug(args, request)}.png")
-        pictures.picture(samples, _beside(plan, samples), path)
+        rollouts.show(system, samples, _beside(plan, samples), path)
         print(path)
     return terms.OK
 
@@ -95,7 +102,8 @@ def _request(args: argparse.Namespace, system: "System") -> "Request":
     from refgen.systems import SYSTEMS
     from refgen.systems.system import Request, refuse_request
 
-    request = Request(label=args.label, caption=args.caption, guidance=args.guidance)
+    between = (args.between[0], args.between[1]) if args.between else None
+    request = Request(args.label, args.caption, args.guidance, between)
     try:
         refuse_request(system, request)
     except ValueError as error:

@@ -10,6 +10,8 @@ import refgen
 from refgen.cli import terms
 
 if TYPE_CHECKING:
+    from refgen.data import Dataset
+    from refgen.noise import Noise
     from refgen.systems import Entry
 
 EXAMPLE = """
@@ -54,14 +56,12 @@ def works(entry: "Entry") -> bool:
     """Say whether 20 steps on tiny settings, and then samples where it draws any, are finite."""
     import numpy as np
 
-    from refgen.data import Dataset
     from refgen.noise import Noise
     from refgen.systems import build, draw, is_generative
     from refgen.training import NumericFailure, Recipe, train
 
     noise, own = Noise(0).at("works"), {f.name for f in fields(entry.make)}  # type: ignore[arg-type]
-    data = np.tanh(noise.at("data").normal((64, 4, 4, 1), dtype=np.float32))
-    dataset = Dataset("works", data, np.arange(64) % 2, "images", 0)
+    dataset = few(entry, noise.at("data"))
     try:
         system = build(entry.id, dataset.shape, {k: v for k, v in TINY.items() if k in own})
         state = train(system, dataset, Recipe(STEPS, BATCH))
@@ -71,6 +71,19 @@ def works(entry: "Entry") -> bool:
     except (NumericFailure, ValueError):
         return False
     return bool(np.all(np.isfinite(samples)))
+
+
+def few(entry: "Entry", noise: "Noise") -> "Dataset":
+    """Return 64 examples that a system can learn from: pictures, or for a policy demonstrations."""
+    import numpy as np
+
+    from refgen.data import Dataset, load
+    from refgen.systems.policy import is_acting
+
+    if is_acting(entry.make):
+        return Dataset("works", load(entry.data).data[:64], None, "points", 0)
+    data = np.tanh(noise.normal((64, 4, 4, 1), dtype=np.float32))
+    return Dataset("works", data, np.arange(64) % 2, "images", 0)
 
 
 def acceptance(entry: "Entry") -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from refgen.cli import pictures
+from refgen.cli import pictures, rollouts
 from refgen.cli.progress import Progress
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Watch:
         noise = Noise(self.seed).at("pictures")  # the same at every step: one watches them change
         samples = draw(system, state.average, count, noise, **options)
         path = self.run.path / "samples" / f"step-{state.step:06d}.png"
-        pictures.picture(samples, self.data, path)
+        rollouts.show(system, samples, self.data, path)
 
     def history(self) -> dict[str, list[tuple[int, float]]]:
         """Return {"player/term": [(step, value), ...]} of the run's log."""

@@ -8,18 +8,21 @@ import numpy as np
 
 from refgen.data.arrays import load_npy, load_npz
 from refgen.data.dataset import Dataset, Examples
+from refgen.data.demonstrations import NAMES as WORLDS
+from refgen.data.demonstrations import load_demonstrations
 from refgen.data.digits import load_digits
 from refgen.data.errors import LoadError, NotInstalledError
 from refgen.data.fashion import load_fashion
 from refgen.data.idx import is_idx, load_idx
 from refgen.data.images import load_folder
 from refgen.data.installed import COMMANDS, load_installed
+from refgen.data.scenes import load_scenes
 from refgen.data.table import load_csv
 from refgen.noise import Noise
 
 __all__ = ["Dataset", "Examples", "LoadError", "NotInstalledError", "is_name", "load"]
 
-EMBEDDED = {"digits": load_digits, "fashion": load_fashion}
+EMBEDDED = {"digits": load_digits, "fashion": load_fashion, "scenes": load_scenes}
 BY_SUFFIX = {".npy": load_npy, ".npz": load_npz, ".csv": load_csv}
 TOY_POINTS = 20_000
 
@@ -29,8 +32,11 @@ def load(spec: str) -> Dataset:
 
     - `digits`: 1,797 digits of 8 x 8 that come with refgen
     - `fashion`: 2,000 images of clothes, 28 x 28, that come with refgen
+    - `scenes`: 5,000 scenes of one digit or two, 8 x 16, made from the digits
     - `fashion-mnist`, `mnist`: 60,000 images of 28 x 28 and the 10,000 of the test set, held out,
       where they are installed
+    - `navigation`, `navigation-goals`: what an expert did there, row by row, as points
+      (refgen.data.demonstrations)
     - `toy:NAME`: 20,000 points of a toy distribution (refgen.data.toys)
     - a path: IDX or gzipped IDX, .npy, .npz, .csv, or a folder of pictures
 
@@ -46,6 +52,8 @@ def load(spec: str) -> Dataset:
         return EMBEDDED[spec]()
     if spec in COMMANDS:
         return load_installed(spec)
+    if spec in WORLDS:
+        return load_demonstrations(spec)
     if spec.startswith("toy:"):
         return _load_toy(spec)
     if not os.path.exists(spec):  # false, and not an error, for a spec that cannot be a path
@@ -56,7 +64,8 @@ def load(spec: str) -> Dataset:
 
 def is_name(spec: str) -> bool:
     """Tell whether a spec is a name, good in any working folder, and not a path."""
-    return spec in EMBEDDED or spec in COMMANDS or spec.startswith("toy:")
+    named = spec in EMBEDDED or spec in COMMANDS or spec in WORLDS
+    return named or spec.startswith("toy:")
 
 
 def _load_toy(spec: str) -> Dataset:
@@ -85,7 +94,7 @@ def _load_file(path: Path) -> Dataset:
 def _unknown(spec: str) -> LoadError:
     from refgen.data.toys import NAMES
 
-    known = [*EMBEDDED, *COMMANDS, *(f"toy:{name}" for name in NAMES)]
+    known = [*EMBEDDED, *COMMANDS, *WORLDS, *(f"toy:{name}" for name in NAMES)]
     tries = [spec, f"toy:{spec}"] if spec else []
     close = [name for word in tries for name in difflib.get_close_matches(word, known, n=1)]
     guess = f"Did you mean {close[0]!r}? " if close else ""

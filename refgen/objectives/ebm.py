@@ -26,21 +26,25 @@ plane it is a sum, to rounding where the grid is fine and exp(g) is 0 at its edg
     loss = log Z − g(x) = −log p(x)                                                      (EB.5)
 
 Adjoints. The gradient of (EB.3) is one of a gradient: with v = dloss/d∇f held fixed it is that of
-⟨v, ∇f⟩, one tangent along v (SO.4 of layers/second_order.py). In (EB.5) log Z pulls f down wherever
-the model is, as much as it pushes f up where the data are:
+⟨v, ∇f⟩, one tangent along v (SO.4 of layers/second_order.py). In (EB.5) −g pushes f up where the
+data are, and log Z, whose gradient is the model's mean of ∇f, pulls it down where the model is:
 
     v = 2 σ² dloss (∇f(x) − x/V + noise/σ)                                               (EB.6)
     ∇_θ Σ loss = −Σ_n dloss_n ∇_θ f(x_n) + (Σ_n dloss_n) Σ_m p_m ∇_θ f(grid_m),
     p_m = w_m exp(g(grid_m)) / Z                                                         (EB.7)
 
 So at the optimum E_data ∇f = E_model ∇f. The grid is in the place of samples from the model; with
-samples, say of Langevin's, in place of Σ_m p_m the same gradient has no need of Z.
+samples x⁻, say of Langevin's, the same gradient has no need of Z, and it is that of
+
+    loss = g(x⁻) − g(x),   x⁻ held fixed                                                 (EB.8)
+
+Energies at many noise levels are in noisy_energy.py.
 """
 
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -53,6 +57,16 @@ from refgen.noise import Noise
 from refgen.ops.home import beside
 from refgen.ops.protocol import Ops
 from refgen.typing import Array, Cache, Grads, Params
+
+
+class Density(Protocol):
+    """What a constant is the constant of."""
+
+    def log_unnormalised(self, params: Any, x: Array) -> tuple[Array, Cache]:
+        """Return (g(x), cache), (N,)."""
+
+    def backward(self, dg: Array, cache: Cache) -> Grads:
+        """Return grads of a gradient (N,) in g."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +101,27 @@ class Energy:
         """Return (∇ log p(x), cache), (N, D): what Langevin's steps climb."""
         _, slope, cache = input_gradient(self.layer, params, x)
         return slope - x / self.base_var, cache  # (EB.2)
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Data against samples of the model, which the caller draws and which are held fixed."""
+
+    energy: Energy
+
+    def value(self, params: Any, data: Array, negatives: Array) -> tuple[dict[str, Array], Cache]:
+        """Return ({"loss", "data", "model"}, cache), each (N,); the last two are g."""
+        up, data_cache = self.energy.log_unnormalised(params, data)
+        down, cache = self.energy.log_unnormalised(params, negatives)
+        return {"loss": down - up, "data": up, "model": down}, (data_cache, cache)  # (EB.8)
+
+    def backward(self, dloss: Array, cache: Cache) -> Grads:
+        """Return grads, in the tree of params."""
+        data_cache, model_cache = cache
+        push = self.energy.backward(-dloss, data_cache)
+        pull = self.energy.backward(dloss, model_cache)
+        grads: Grads = tree.map(lambda a, b: a + b, push, pull)
+        return grads
 
 
 @dataclass(frozen=True)
@@ -129,7 +164,7 @@ class EnergyLikelihood:
     or 2, and for a grid that cannot be.
     """
 
-    energy: Energy
+    energy: Density
     dim: int = 1
     low: float = -8.0
     high: float = 8.0

@@ -1,7 +1,7 @@
 """Behaviour cloning: do what was shown most likely to be done; see refgen.models.policy.
 
 Lectures   0 (imitation learning as conditional generation)
-Sources    pomerleau1988-alvinn;  ding2019-goal-imitation  (the goal as a condition)
+Sources    pomerleau1988-alvinn
 """
 
 from dataclasses import dataclass, field
@@ -43,9 +43,10 @@ class BC:
     world: str = "navigation"
     ops: Ops = field(default=reference, repr=False, compare=False)
     samplers: ClassVar[tuple[str, ...]] = ("draw", "mode")
+    name: ClassVar[str] = "bc"
 
     def __post_init__(self) -> None:
-        refuse_rows("bc", self.shape, self.world, self.chunk, self.execute)
+        refuse_rows(self.name, self.shape, self.world, self.chunk, self.execute)
         _ = self.model  # refuses settings that cannot be
 
     @property
@@ -78,9 +79,9 @@ class BC:
         self, params: Any, observed: Array, noise: Noise, *, sampler: str = "", steps: int = 0
     ) -> Array:
         """Return a plan for each thing observed, (N, execute, 2)."""
-        refuse_sampler("bc", self.samplers, sampler, steps)
+        refuse_sampler(self.name, self.samplers, sampler, steps)
         if steps:
-            raise ValueError(f"bc acts in one pass and cannot take {steps} sampling steps")
+            raise ValueError(f"{self.name} acts in one pass and cannot take {steps} sampling steps")
         theta = params["model"]
         if (sampler or ("mode" if self.policy == "gaussian" else "draw")) == "mode":
             plan = self.model.mode(theta, observed)

@@ -98,12 +98,12 @@ def drift(system: Acting, params: Any, rows: Array, noise: Noise) -> tuple[float
 
 def refuse_rows(name: str, shape: tuple[int, ...], where: str, chunk: int, execute: int) -> None:
     """Raise ValueError for data, a world or a plan that a policy cannot have."""
+    world(where)
     if shape != (WIDTH,):
         raise ValueError(
             f"{name} learns from demonstrations, rows of {WIDTH} numbers: a state, a goal and "
-            f"{HORIZON} actions; not from examples of shape {shape}. Take --data navigation"
+            f"{HORIZON} actions; not from examples of shape {shape}. Take --data {where}"
         )
-    world(where)
     if not 1 <= chunk <= HORIZON:
         raise ValueError(f"chunk is 1 .. {HORIZON}, the actions that a row holds, not {chunk}")
     if not 0 <= execute <= chunk:

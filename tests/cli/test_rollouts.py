@@ -5,9 +5,10 @@ import pytest
 
 from refgen.cli import rollouts
 from refgen.data.demonstrations import demonstrate, load_demonstrations
-from refgen.data.navigation import world
+from refgen.data.navigation import STEPS, world
 from refgen.noise import Noise
 from refgen.systems.bc import BC
+from refgen.systems.vae import VAE
 from tests.systems.test_policies import SHAPE, Expert, shaken
 
 
@@ -23,6 +24,46 @@ def test_paths_are_drawn_in_their_world(tmp_path, name):
         assert min(image.size) > 300
         colours = np.asarray(image.convert("RGB")).reshape(-1, 3)
     assert len(np.unique(colours, axis=0)) > 50
+
+
+def test_samples_are_shown_as_what_they_are(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(rollouts, "picture", lambda *args: drawn.append(args))
+    monkeypatch.setattr(rollouts.pictures, "picture", lambda *args: drawn.append(args))
+    samples, data, path = np.zeros((2, 31, 2)), np.zeros((5, 20)), tmp_path / "a.png"
+    rollouts.show(BC(SHAPE, world="navigation-goals"), samples, data, path)
+    rollouts.show(VAE((20,)), data, data, path)
+    assert [args[2:] for args in drawn] == [("navigation-goals", path), (path,)]
+
+
+def test_paths_are_drawn_where_the_demonstrations_are_gone(tmp_path):
+    walked = demonstrate(world("navigation"), 5, Noise(0)).paths
+    rollouts.picture(walked, walked, "navigation", tmp_path / "paths.png")
+    assert (tmp_path / "paths.png").stat().st_size > 5000
+
+
+def test_a_policy_is_trained_judged_and_sampled_without_naming_data(tmp_path, refgen, monkeypatch):
+    monkeypatch.setattr(rollouts, "EPISODES", 40)
+    trained = refgen("train", "goal-bc", "--steps", 2, "--quiet", "--set", "hidden=4")
+    assert trained.code == 0, trained.err
+    assert "navigation-goals: " in trained.out
+    run = tmp_path / "runs" / "goal-bc-navigation-goals"
+    drawn = refgen("sample", run, "-n", 5, "--npz", "paths.npz", "--out", "paths.png")
+    assert drawn.code == 0, drawn.err
+    assert np.load(tmp_path / "paths.npz")["samples"].shape == (5, STEPS + 1, 2)
+    refused = refgen("train", "bc", "--data", "digits", "--steps", 2)
+    assert refused.code == 2
+    assert "Take --data navigation" in refused.err
+
+
+def test_a_policy_walks_in_the_world_it_was_shown(tmp_path, refgen, monkeypatch):
+    monkeypatch.setattr(rollouts, "EPISODES", 40)
+    answer = refgen(
+        "train", "bc", "--data", "navigation-goals", "--steps", 2, "--quiet", "--set", "hidden=4"
+    )
+    assert "navigation-goals: " in answer.out
+    config = (tmp_path / "runs" / "bc-navigation-goals" / "config.toml").read_text()
+    assert 'world = "navigation-goals"' in config
 
 
 def test_a_policy_is_judged_by_where_it_comes_to(monkeypatch):

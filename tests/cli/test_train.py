@@ -29,7 +29,7 @@ def judged_lightly(monkeypatch):
 @pytest.mark.parametrize("system", ["vae", "gan", "ddpm", "realnvp"])
 @pytest.mark.parametrize("data", ["toy:ring", "digits"])
 def test_a_system_trains_and_is_sampled(refgen, tmp_path, judged_lightly, system, data):
-    small = ("--set", "T=5") if system == "ddpm" else ()
+    small = ("--model", "mlp", "--set", "T=5") if system == "ddpm" else ()
     trained = refgen("train", system, "--data", data, "--steps", 6, *TINY, *small, "--out", "run")
     assert trained.code == 0, trained.err
     assert "refgen sample run" in trained.out

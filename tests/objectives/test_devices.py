@@ -14,6 +14,7 @@ from refgen.objectives.discretized import Bins
 from refgen.objectives.distillation import ProgressiveDistillation
 from refgen.objectives.ebm import Energy, EnergyLikelihood, EnergyScoreMatching
 from refgen.objectives.hybrid import Hybrid, TwoHeads
+from refgen.objectives.noisy_energy import TOLD, NoisyEnergy, NoisyEnergyMatching
 from refgen.objectives.precondition import Preconditioned
 from refgen.objectives.score_matching import (
     OverNoise,
@@ -32,6 +33,7 @@ SCHEDULE, SIGMA = cosine(6), geometric(4, 2.0, 0.1)
 PATH = of_noise_levels(SIGMA)
 NETWORK, FIELD = TimeMLP(3, 4, 1, embedding=4), mlp((3, 4, 3), "silu")
 ENERGY = Energy(mlp((3, 4, 1), "silu"), 2.0)
+NOISY = NoisyEnergy(mlp((3 + TOLD, 4, 3)), 0.8)
 PLANE = Energy(mlp((2, 4, 1), "silu"), 2.0)
 
 
@@ -86,6 +88,7 @@ OBJECTIVES = {  # name -> what makes it, its parameters, the coordinates of a po
     "sliced": (lambda t: SlicedScoreMatching(FIELD, 2, sigma=0.1, ops=t), FIELD, 3),
     "implicit": (lambda t: SlicedScoreMatching(FIELD, kind="axes", ops=t), FIELD, 3),
     "energy": (lambda t: EnergyScoreMatching(ENERGY, 0.3, ops=t), ENERGY, 3),
+    "noisy energy": (lambda t: NoisyEnergyMatching(NOISY, (2.0, 0.1), ops=t), NOISY, 3),
     "likelihood": (lambda t: EnergyLikelihood(PLANE, 2, points=8), PLANE, 2),
 }
 

@@ -15,6 +15,7 @@ from refgen.models.given import GivenMLP
 from refgen.noise import Noise
 from refgen.systems.bc import BC
 from refgen.systems.diffusion_policy import DiffusionPolicy
+from refgen.systems.goal_bc import GoalBC
 from refgen.systems.policy import drift, is_acting, observed_of, planned_of, refuse_rows, roll
 from refgen.systems.system import draw, is_generative
 from refgen.training import Recipe, train
@@ -115,6 +116,21 @@ def test_its_samples_are_paths_through_its_world(name):
         draw(system, params, 2, Noise(2), sampler="heun")
     with pytest.raises(ValueError, match="sampling steps"):
         draw(system, params, 2, Noise(2), steps=-1)
+
+
+@pytest.mark.tiny
+def test_goal_bc_is_bc_that_is_told_the_goal_of_its_world():
+    told, batch = GoalBC(SHAPE, **SMALL), rows()
+    same = BC(SHAPE, goal=True, world="navigation-goals", **SMALL)
+    params = shaken(told)
+    losses = [s.gradient(params, batch, Noise(0))[0]["loss"] for s in (told, same)]
+    assert np.array_equal(*losses)
+    assert np.array_equal(*(draw(s, params, 3, Noise(1)) for s in (told, same)))
+    assert (told.goal, told.world) == (True, "navigation-goals")
+    with pytest.raises(ValueError, match="goal-bc has no sampler"):
+        draw(told, params, 2, Noise(0), sampler="heun")
+    with pytest.raises(ValueError, match=r"goal-bc learns from .*Take --data navigation-goals"):
+        GoalBC((2,))
 
 
 @pytest.mark.tiny
