@@ -18,7 +18,7 @@ class CFG(Guided):
     """A noise predictor ε̂(x, t, label); `classes` is the number of labels."""
 
     classes: int = 10
-    requests: ClassVar[tuple[str, ...]] = ("label", "guidance")
+    requests: ClassVar[tuple[str, ...]] = ("label", "guidance", "between")
 
     @property
     def teller(self) -> ByLabel:

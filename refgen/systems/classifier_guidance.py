@@ -39,7 +39,7 @@ class ClassifierGuidance(Walking):
     guidance: float = 1.0
     guide_above: float = 0.0
     guide_below: float = 0.0
-    requests: ClassVar[tuple[str, ...]] = ("label", "guidance")
+    requests: ClassVar[tuple[str, ...]] = ("label", "guidance", "between")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -64,7 +64,9 @@ class ClassifierGuidance(Walking):
     def guide(self, request: Request) -> Guidance:
         """Return the guidance asked for."""
         gamma = self.guidance if request.guidance is None else request.guidance
-        return Guidance(gamma, self.guide_above, self.guide_below or math.inf)
+        return Guidance(
+            gamma, *(request.between or (self.guide_above, self.guide_below or math.inf))
+        )
 
     def init(self, noise: Noise) -> Params:
         """Draw {"classifier": ..., "model": ...}."""

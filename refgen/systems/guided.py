@@ -9,6 +9,12 @@ Sources    ho2022-cfg  algorithms 1 (training), 2 (sampling);  kynkaanniemi2024-
 
 One network learns both answers, and each is what refgen.processes.guidance says it is: with the
 label the noise of p(x | y), without it that of p(x).
+
+At γ = 1 samples are of p(x | y). At another γ every level's score is that of a tilted density, and
+yet samples are not of p(x) p(y | x)^γ / Z, and depend on the sampler. Where all is Gaussian, with
+variance s and, given the label, v, DDIM ends in the variance s^(1 − γ) v^γ where the tilted density
+has 1 / ((1 − γ)/s + γ/v): narrower for γ > 1, and further from what has no label. The noise of the
+ancestral walk leads it part of the way back (tests/laws/test_guidance.py).
 """
 
 import math
@@ -76,7 +82,9 @@ class Guided(Walking):
                 f"guidance {gamma:g} needs the answer without label, which drop=0 does not teach: "
                 "train with drop=0.1, or take guidance 1"
             )
-        return Guidance(gamma, self.guide_above, self.guide_below or math.inf)
+        return Guidance(
+            gamma, *(request.between or (self.guide_above, self.guide_below or math.inf))
+        )
 
     def init(self, noise: Noise) -> Params:
         """Draw {"model": ...}."""

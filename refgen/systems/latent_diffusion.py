@@ -54,7 +54,7 @@ class LatentDiffusion(Guided):
     shake: float = 0.1
     var: float = 0.01
     share: float = 0.4
-    requests: ClassVar[tuple[str, ...]] = ("label", "caption", "guidance")
+    requests: ClassVar[tuple[str, ...]] = ("label", "caption", "guidance", "between")
 
     def __post_init__(self) -> None:
         if self.condition not in CONDITIONS:

@@ -117,7 +117,8 @@ class SuperResolution(Walking):
                 f"pictures of {self.small} are enlarged by 1 draw or more, not {small.shape[1:]} "
                 f"by {draws}"
             )
-        large, total = bicubic(small, self.factor), 0 * bicubic(small, self.factor)
+        large = bicubic(small, self.factor)
+        total = 0 * large
 
         def predict(x: Array, t: int) -> Array:
             return answers(self.network, params["model"], x, t, {"image": large})

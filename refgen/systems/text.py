@@ -32,11 +32,13 @@ class Text(Guided):
     language: str = "auto"
     encoder: str = "learned"
     features: int = 32
-    requests: ClassVar[tuple[str, ...]] = ("caption", "guidance")
+    requests: ClassVar[tuple[str, ...]] = ("caption", "guidance", "between")
 
     def __post_init__(self) -> None:
         if self.encoder not in ENCODERS:
             raise ValueError(f"encoder {self.encoder!r} is not one of {', '.join(ENCODERS)}")
+        if len(self.shape) != 3:
+            raise ValueError(f"captions are of images (H, W, C), not of {self.shape}")
         super().__post_init__()
 
     @property

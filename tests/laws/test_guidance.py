@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.integrate import quad
 
 from refgen import check
 from refgen.exact import Mixture
@@ -252,6 +253,84 @@ def test_a_larger_weight_goes_further_though_not_to_the_tilted_density():
     assert means == sorted(means)
     error = found[3].std() / math.sqrt(COUNT)
     assert abs(means[3] - exact_share(0, 4.0)) > 20 * error
+
+
+class OneLabel:
+    """Everything ~ N(0, 1), the label's own part of it ~ N(0.8, 0.25): guidance is affine.
+
+    In u = σ² the guided score is −((1 − γ) x / (s + u) + γ (x − m) / (v + u)), and the equations
+    of a sampler's mean and variance are linear. They are integrated here from u = ∞ to 0.
+    """
+
+    s, v, m = 1.0, 0.25, 0.8
+
+    def tilted(self, gamma):
+        """Return mean and variance of p(x) p(y | x)^γ / Z: precisions add up."""
+        precision = (1 - gamma) / self.s + gamma / self.v
+        return gamma * self.m / self.v / precision, 1 / precision
+
+    def ended(self, gamma, stochastic):
+        """Return mean and variance of the samples of the flow, or of the reverse SDE.
+
+        With h = (s + u)^(1 − γ) (v + u)^γ the flow ends in variance h(0), a geometric mean where
+        the tilted density has a harmonic one; the SDE in h(0)² ∫ du / h².
+        """
+
+        def h(u, power=1.0):
+            return ((self.s + u) ** (1 - gamma) * (self.v + u) ** gamma) ** power
+
+        rate = 1.0 if stochastic else 0.5
+        drift = quad(lambda u: 1 / ((self.v + u) * h(u, rate)), 0, np.inf)[0]
+        mean = rate * gamma * self.m * h(0, rate) * drift
+        return mean, h(0, 2) * quad(lambda u: h(u, -2), 0, np.inf)[0] if stochastic else h(0)
+
+    def predict(self, gamma, schedule, count):
+        """Return the exact guided noise of so many examples."""
+        alone, levels = np.ones(1), levels_of(schedule)
+        whole = Mixture(alone, np.zeros((1, 1)), self.s * alone)
+        part = Mixture(alone, np.full((1, 1), self.m), self.v * alone)
+
+        def answers(x, t, told):
+            both = [world.noise_mean(x, *levels(t)) for world in (whole, part)]
+            return np.where(told[:, None], both[1], both[0])
+
+        yes, no = np.ones(count, bool), np.zeros(count, bool)
+        return classifier_free(answers, yes, no, Guidance(gamma), levels)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0, 3.0])
+def test_guided_ddim_narrows_a_gaussian_to_the_geometric_mean_of_the_variances(gamma):
+    """s^(1 − γ) v^γ. At γ = 2 it is 0.063 around 1.10; the tilted density has 0.14 around 0.91."""
+    world, schedule = OneLabel(), cosine(3000)
+    start = np.array([[0.0], [1.0]])  # an affine map is known by two points
+    at_0, at_1 = sample_ddim(world.predict(gamma, schedule, 2), start, schedule, Noise(0))[:, 0]
+    mean, var = world.ended(gamma, stochastic=False)
+    assert var == pytest.approx(world.s ** (1 - gamma) * world.v**gamma)
+    assert at_0 == pytest.approx(mean, abs=1e-3)
+    assert (at_1 - at_0) ** 2 == pytest.approx(var, rel=5e-3)
+    tilted = world.tilted(gamma)
+    if gamma in (0, 1):
+        assert (mean, var) == pytest.approx(tilted, abs=1e-9)
+    else:
+        assert abs(var / tilted[1] - 1) > 0.2
+        assert abs(mean - tilted[0]) > 0.1
+
+
+@pytest.mark.parametrize("variance", ["beta", "posterior"])
+def test_a_guided_ancestral_walk_ends_between_ddim_and_the_tilted_density(
+    variance,
+):
+    """At γ = 2: N(1, 7/64), between DDIM's variance, 1/16, and that of the tilted density, 1/7."""
+    world, schedule, count = OneLabel(), cosine(500), 8000
+    mean, var = world.ended(2.0, stochastic=True)
+    assert (mean, var) == pytest.approx((1.0, 7 / 64))
+    start, predict = Noise(3).normal((count, 1)), world.predict(2.0, schedule, count)
+    x = sample_ancestral(predict, start, schedule, Noise(1), variance=variance)
+    assert abs(x.mean() - mean) < 4 * math.sqrt(var / count)
+    assert abs(x.var() / var - 1) < 4 * math.sqrt(2 / count)
+    flow, tilted = world.ended(2.0, stochastic=False), world.tilted(2.0)
+    assert flow[1] < var < tilted[1]
+    assert tilted[0] < mean < flow[0]
 
 
 def test_guidance_in_an_interval_is_the_weight_inside_and_1_outside():

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from refgen import check, ops, tree
 from refgen.data import Dataset
 from refgen.data.captions import LANGUAGES
+from refgen.data.resize import bicubic, reduce
 from refgen.exact import Mixture
+from refgen.metrics.psnr import psnr
 from refgen.noise import Noise
 from refgen.processes.guidance import Guidance
 from refgen.systems.cfg import CFG
@@ -193,6 +195,8 @@ def test_guidance_is_confined_to_its_interval():
     asked = Request(label=1, guidance=3.0)
     some = replace(whole, guide_above=float(ratio[1]) + 1e-9, guide_below=float(ratio[3]) + 1e-9)
     assert some.guide(asked) == Guidance(3.0, some.guide_above, some.guide_below)
+    now = replace(asked, between=(some.guide_above, some.guide_below))
+    assert whole.guide(now) == some.guide(asked) != whole.guide(asked)
     everywhere = draw(whole, params, 3, Noise(1), request=asked)
     inside = draw(some, params, 3, Noise(1), request=asked)
     nowhere = draw(replace(none, guide_above=1e9), params, 3, Noise(1), request=asked)
@@ -281,6 +285,94 @@ def test_enlarging_is_told_the_small_picture_and_averages_draws():
     assert not np.allclose(third, one)
     with pytest.raises(ValueError, match=r"pictures of \(2, 2, 1\)"):
         system.enlarge(params, rng.normal(size=(3, 4, 4, 1)), Noise(1))
+
+
+@dataclass(frozen=True)
+class Enlarger:
+    """The exact answers for grey noise: x = small, each pixel repeated, + what its blocks hide.
+
+    What is hidden is N(0, s² Q), Q the part of a picture whose block means are 0.
+    """
+
+    process: Any
+    s: float = 0.5
+
+    def init(self, noise):
+        return {"w": np.zeros(1)}
+
+    def forward(self, params, x, t, image):
+        a, b = float(self.process.signal(int(t[0]))), float(self.process.spread(int(t[0])))
+        off = x - a * repeated(told_small(image))
+        known = repeated(reduce(off, 2))  # here x says the noise itself
+        return known / b + b / ((a * self.s) ** 2 + b * b) * (off - known), None
+
+
+def repeated(small):
+    return small.repeat(2, axis=1).repeat(2, axis=2)
+
+
+def told_small(image):
+    """Return the small picture that `image` is the bicubic enlargement of."""
+    basis = bicubic(np.eye(4).reshape(4, 2, 2, 1), 2).reshape(4, -1)
+    flat = np.linalg.lstsq(basis.T, image.reshape(len(image), -1).T, rcond=None)[0]
+    return flat.T.reshape(-1, 2, 2, 1)
+
+
+def test_an_exact_enlarger_keeps_the_small_picture_and_errs_as_one_draw_or_many_do(monkeypatch):
+    """One draw errs by 2 s², the mean of n by (1 + 1/n) s²: equal draws, or a sum, do not."""
+    system = SuperResolution(IMAGE, T=100, hidden=16, blocks=1)
+    exact = Enlarger(system.process)
+    monkeypatch.setattr(SuperResolution, "network", property(lambda self: exact))
+    params, count = {"model": {"w": np.zeros(1)}}, 400
+    rng = np.random.default_rng(0)
+    small, hidden = rng.normal(size=(count, 2, 2, 1)), rng.normal(size=(count, *IMAGE))
+    truth = repeated(small) + exact.s * (hidden - repeated(reduce(hidden, 2)))
+    floor = 0.75 * exact.s**2  # of four pixels' freedom a block's mean takes one
+    for draws in (1, 4):
+        found = system.enlarge(params, small, Noise(1), draws=draws)
+        assert np.mean((found - truth) ** 2) == pytest.approx((1 + 1 / draws) * floor, rel=0.05)
+        np.testing.assert_allclose(reduce(found, 2), small, atol=1e-9)
+    best = np.mean(psnr(repeated(small), truth))
+    cost = best - np.mean(psnr(system.enlarge(params, small, Noise(2)), truth))
+    assert cost == pytest.approx(10 * math.log10(2), abs=0.15)
+
+
+def test_a_latent_diffusion_is_a_guided_diffusion_of_codes():
+    """The very loss and gradient of cfg on the codes, told of the pictures; then decoded."""
+    system = replace(cases()["latent"], drop=0.3)
+    plain = CFG(system.diffused, model="unet", drop=0.3, **TINY)
+    params, batch = moved(system), batch_of(system, count=6)
+    codes = system.autoencoder.encode(params["autoencoder"], batch.data)
+    found = system.gradient(params, batch, Noise(1))
+    due = plain.gradient({"model": params["model"]}, Labelled(codes, batch.labels), Noise(1))
+    np.testing.assert_array_equal(found[0]["loss"], due[0]["loss"])
+    for one, other in zip(tree.leaves(found[1]), tree.leaves(due[1]), strict=True):
+        np.testing.assert_array_equal(one, other)
+    z = draw(plain, {"model": params["model"]}, 3, Noise(2), request=Request(label=1))
+    x = draw(system, params, 3, Noise(2), request=Request(label=1))
+    np.testing.assert_allclose(x, system.autoencoder.decode(params["autoencoder"], z), rtol=1e-12)
+
+
+def test_every_word_of_a_caption_is_used_once_it_is_learned():
+    """Four greys, each with a caption: told another brightness or another noun, the loss rises."""
+    rng = np.random.default_rng(0)
+    labels, bright = rng.integers(0, 2, 256), rng.integers(0, 2, 256)
+    grey = 1.1 * bright + 0.5 * labels - 0.8
+    pictures = np.float32(grey)[:, None, None, None] * np.ones(IMAGE, np.float32)
+    data = Dataset("greys", pictures, labels, "images", 0)
+    system = Text(IMAGE, T=20, hidden=16, blocks=1, classes=2, drop=0.0)
+    params = train(system, data, Recipe(120, batch=16, lr=1e-2, warmup=20)).params
+    number = system.teller.language.numbers(pictures, labels)
+    assert np.array_equal(number, labels + 2 * bright)
+
+    def loss(numbers):
+        objective = system.objective(system.teller.numbered(numbers))
+        return objective.forward(params["model"], pictures, Noise(5))[0]["loss"].mean()
+
+    own = loss(number)
+    assert loss((number + 2) % 4) > 1.5 * own  # the other brightness
+    assert loss(number ^ 1) > 1.2 * own  # the other noun
+    assert loss(number[rng.permutation(256)]) > 1.2 * own
 
 
 def test_super_resolution_needs_no_labels_and_the_others_do():
@@ -423,6 +515,7 @@ def test_without_dropped_labels_there_is_nothing_to_guide_by():
         (lambda: Text(IMAGE, model="mlp"), "needs model=unet"),
         (lambda: Text(IMAGE, encoder="big"), "learned, frozen"),
         (lambda: Text(IMAGE, language="x"), "unknown language"),
+        (lambda: Text(POINT), "captions are of images"),
         (lambda: LatentDiffusion(IMAGE, condition="sound"), "label, caption"),
         (lambda: LatentDiffusion(IMAGE, share=1.0), "between 0 and 1"),
         (lambda: LatentDiffusion(IMAGE, var=0.0), "var > 0"),
