@@ -21,7 +21,13 @@ from refgen.noise import Noise
 from refgen.processes import linear
 from refgen.processes.path import EDM, VE, VP
 from refgen.processes.schedule import geometric
-from refgen.processes.spacing import SPACINGS
+from refgen.processes.spacing import (
+    SPACINGS,
+    karras,
+    log_uniform,
+    sections,
+    times_on_schedule,
+)
 from refgen.samplers.ancestral import sample_ancestral, sample_ancestral_learned
 from refgen.samplers.ddim import sample_ddim
 from refgen.samplers.dpm_solver import sample_dpm_solver_2m, sample_dpm_solver_2s
@@ -222,6 +228,8 @@ def sampled(row, world, noise, *, count, steps=None, watch=unwatched, times=None
 def walks(steps):
     """Return lists of that many steps: of every spacing, crowded at the data, at the noise."""
     found = [spacing(FULL, steps) for spacing in SPACINGS.values()]
+    found += [times_on_schedule(linear(FULL), of(steps, 5.0, 0.05)) for of in (karras, log_uniform)]
+    found += [sections(FULL, (steps - steps // 2, steps // 2))] if steps > 1 else []
     found += [(FULL, *range(steps - 1, -1, -1)), (*range(FULL, FULL - steps, -1), 0)]
     return dict.fromkeys(found)
 
