@@ -97,7 +97,8 @@ class Mutant:
         owner.__code__ = code.__code__
 
 
-def every(page: str) -> list[Mutant]:
+@cache
+def every(page: str) -> tuple[Mutant, ...]:
     """Return all errors that can be planted in a page."""
     found, lines = [], (ROOT / "refgen" / f"{page}.py").read_text().splitlines()
     for name, (tree, _) in _functions(page).items():
@@ -114,7 +115,7 @@ def every(page: str) -> list[Mutant]:
                     if (line, operator, before, after) not in seen:
                         seen.add((line, operator, before, after))
                         found.append(mutant)
-    return found
+    return tuple(found)
 
 
 def sample(pages: list[str], count: int, seed: int) -> list[Mutant]:

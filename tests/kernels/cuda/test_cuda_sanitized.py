@@ -17,8 +17,7 @@ TESTS = sorted(
     for p in HERE.glob("test_cuda_*.py")
     if p.stem not in ("test_cuda_sanitized", "test_cuda_compiles", "test_cuda_training")
 )
-EXAMPLES = {"address": "6", "thread": "3"}
-SHARES = 2  # processes that a sanitizer's run is cut into
+EXAMPLES = {"address": "3", "thread": "2"}
 PLANTED = [(family, m) for family, found in families().items() for m in found]
 
 
