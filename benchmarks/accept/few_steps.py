@@ -99,7 +99,9 @@ DIGITS: Bars = {
     "digits_copy_ratio": (">=", 0.9),
 }
 ONE_STEP: Bars = {key.replace("digits", "digits_1_step"): bar for key, bar in DIGITS.items()}
+RING: Bars = {"ring_distance": ("<=", 1.44), "ring_1_step_distance": ("<=", 1.44)}
+WEIGHTS: Bars = {"ring_weights": ("<=", 3.0), "ring_1_step_weights": ("<=", 3.0)}
 BARS: dict[str, Bars] = {
-    "consistency": DIGITS | ONE_STEP,
-    "progressive-distillation": DIGITS,
+    "consistency": DIGITS | ONE_STEP | RING,
+    "progressive-distillation": DIGITS | RING | WEIGHTS,
 }

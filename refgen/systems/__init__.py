@@ -11,6 +11,7 @@ from refgen.systems.entry import Entry
 from refgen.systems.system import (
     Generative,
     Labelled,
+    Request,
     System,
     Turn,
     draw,
@@ -24,6 +25,7 @@ __all__ = [
     "Entry",
     "Generative",
     "Labelled",
+    "Request",
     "System",
     "Turn",
     "build",

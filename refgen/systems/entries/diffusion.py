@@ -23,7 +23,7 @@ ENTRIES = (
         DDPM,
         {**UNET, "model": "unet", "clip": 1.0, "variance": "beta"},
         POINTS,
-        {"mlp": {**MLP, "variance": "posterior"}, "unet": UNET, "dit": DIT},
+        {"mlp": {**MLP, "variance": "posterior"}, "dit": DIT},
     ),
     Entry(
         "improved-ddpm",
@@ -32,9 +32,9 @@ ENTRIES = (
         (0, 1, 2, 3, 4),
         "digits: below 2.42 bits per dimension, precision 0.712, recall 0.822, copy ratio 0.9",
         ImprovedDDPM,
-        {**UNET, "model": "unet", "steps": 1000, "levels": 17, "clip": 1.0},
+        {**UNET, "model": "unet", "steps": 700, "sample_steps": 250, "levels": 17, "clip": 1.0},
         POINTS,
-        {"mlp": MLP, "unet": UNET, "dit": DIT},
+        {"mlp": MLP, "dit": {**DIT, "sample_steps": 250}},
     ),
     Entry(
         "ddim",
@@ -45,6 +45,6 @@ ENTRIES = (
         DDIM,
         {**UNET, **STILL, "model": "unet", "steps": 1000, "clip": 1.0},
         {**POINTS, **STILL},
-        {"mlp": MLP, "unet": UNET, "dit": DIT},
+        {"mlp": {**MLP, **STILL}, "dit": {**DIT, **STILL}},
     ),
 )
