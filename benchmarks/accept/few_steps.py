@@ -14,7 +14,6 @@ from refgen.noise import Noise
 from refgen.systems.system import draw
 from refgen.typing import Array
 
-POINTS, DRAWS = 10_000, 20  # samples of a toy, and how often its distance is measured
 Way = tuple[str, str, int]  # what the figures are called, sampler, steps
 
 
@@ -51,11 +50,10 @@ def points(name: str, ways: Sequence[Way], seeds: Sequence[int], **settings: Any
             ) -> Array:
                 return draw(system, params, count, noise, **asked).astype(np.float64)
 
-            found = metrics.mode_statistics(sample(POINTS, Noise(seed).at("modes")), *ring.modes)
-            lines = Noise(seed).at("lines")
-            row[f"{title}_distance"] = metrics.sliced_ratio(sample, ring, lines, draws=DRAWS)
-            row[f"{title}_weights"] = float(np.max(np.abs(found.deviation)))
-            row[f"{title}_spread"] = float(np.max(np.abs(found.spread - 1)))
+            found = metrics.toy_protocol(sample, ring, ring.modes, Noise(seed).at("ring"))
+            row[f"{title}_distance"] = found.ratio
+            row[f"{title}_weights"] = found.deviation
+            row[f"{title}_spread"] = found.spread
         rows.append(row)
     return {key: statistics.median(row[key] for row in rows) for key in rows[0]}
 
