@@ -85,7 +85,8 @@ def test_no_world_is_worse_than_the_rope_that_is_never_found_again(seed, error, 
     assert not seen[shown:].any()
     for steps in (1, 2, 30):
         made = cost(place, policy, expert, steps)
-        assert made <= worst(error, steps) * (1 + 1e-12)
+        rounding = 4 * steps * np.finfo(float).eps / error  # T less nearly T, over ε
+        assert made <= worst(error, steps) + rounding
         assert made >= 1 - (1 - error) ** steps - 1e-12
     lost = policy.copy()
     lost[shown:] = [0.0, 1.0, 0.0]
