@@ -1,4 +1,4 @@
-"""The table of clothes: what is measured is written once, and shown beside what needs no training."""
+"""The table of clothes: measured once, and shown beside what needs no training."""
 
 import json
 
