@@ -4,6 +4,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ def trained(
 ) -> tuple[Any, State]:
     """Train by the registry's recipe for the kind of data, with settings and recipe on top."""
     wanted = {**SYSTEMS[name].recipe(data.kind, settings.get("model", "")), **settings}
+    if data.levels and "levels" not in settings and has(name, "levels"):
+        wanted["levels"] = data.levels  # as `refgen train` does
     rates = {k: v for k, v in wanted.items() if k in RECIPE} | (recipe or {})
     chosen = {k: v for k, v in wanted.items() if k not in RECIPE}
     system = build(name, data.shape, {**chosen, "ops": choose("auto")[0]})
@@ -43,6 +46,11 @@ def trained(
             print(f"{name} seed {seed}: {state.step}/{plan.steps}  {losses}", file=sys.stderr)
 
     return system, train(system, data, plan, on_step=report)
+
+
+def has(name: str, setting: str) -> bool:
+    """Tell whether a system has a setting."""
+    return setting in {f.name for f in fields(SYSTEMS[name].make)}  # type: ignore[arg-type]
 
 
 def figures(samples: Array, dataset: Dataset) -> dict[str, float]:
