@@ -14,6 +14,11 @@ so its input has variance 1, and with ε = 0 its target too, since D is to be E[
 then the deviation of the data from the best linear guess c_skip x. With ε > 0 it is a consistency
 model's boundary: D(x, ε) = x, whatever F says.
 
+An error of F weighs the same at every level where one of D weighs 1/c_out². In the plane of data
+and noise an error of the data counts a²/b² (WE.2 of processes/weights.py), so that is, for ε = 0,
+
+    W = a² + b²/σ_d²                                                                   (PR.5)
+
 Adjoint. x goes two ways:
 
     dF = c_out dD,   dx = c_skip dD + c_in (∂F)ᵀ dF                                     (PR.4)
@@ -25,9 +30,15 @@ from typing import Any
 import numpy as np
 
 from refgen.noise import Noise
+from refgen.processes.path import Levels, Time
 from refgen.typing import Array, Cache, Grads, Params
 
 CLOCK = 250.0  # ¼ log σ as the papers have it, 1000 times as large: for embeddings of whole numbers
+
+
+def even_weight(levels: Levels, data_std: float) -> Time:
+    """Return the weight W of a denoising loss under which all levels count alike inside."""
+    return levels.a**2 + (levels.b / data_std) ** 2  # (PR.5)
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ of level ε, after any number of steps; one that is not is corrected by τ's whe
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -44,9 +45,9 @@ from refgen.models.denoiser import denoiser
 from refgen.noise import Noise
 from refgen.objectives.consistency import Consistency, curriculum, karras_levels
 from refgen.objectives.denoising import Denoising, LogNormalTimes
-from refgen.objectives.precondition import Preconditioned
+from refgen.objectives.precondition import Preconditioned, even_weight
 from refgen.ops.protocol import Ops
-from refgen.processes.path import EDM, Levels, Time
+from refgen.processes.path import EDM
 from refgen.samplers.edm import sample_edm
 from refgen.systems.system import Stage, Turn, refuse_sampler
 from refgen.systems.walking import by_parts, mean_gradient
@@ -142,7 +143,13 @@ class ConsistencyModel:
         times = LogNormalTimes(math.log(self.data_std) - 0.5, 1.2, unit=self.last)
         path = EDM(self.last)
         return Denoising(
-            self.estimator, path, "data", self._weight, times=times, told="sigma", ops=self.ops
+            self.estimator,
+            path,
+            "data",
+            partial(even_weight, data_std=self.data_std),
+            times=times,
+            told="sigma",
+            ops=self.ops,
         )
 
     def loss(self, count: int, teacher: Any = None) -> Consistency:
@@ -242,8 +249,3 @@ class ConsistencyModel:
             return by_parts(some, x)
 
         return call
-
-    def _weight(self, levels: Levels) -> Time:
-        """Return W = w σ² (WE.2 of processes/weights.py): the inner network's error weighs 1."""
-        var = self.data_std**2
-        return (levels.b**2 + var) / var  # (CM.3)

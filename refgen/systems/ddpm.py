@@ -1,6 +1,9 @@
 """Denoising diffusion: learn to name the noise, then walk back from noise to data.
 
 Lectures   0, 2, 3, 4 (algorithms), 1 (losses)          Source  ho2020-ddpm;  song2021-ddim
+
+Algorithm 1, training, is objectives/ddpm.py, one step of it single.py. Algorithm 2, sampling, is
+samplers/ancestral.py.
 """
 
 from dataclasses import dataclass
@@ -9,13 +12,13 @@ from typing import Any
 from refgen.models.denoiser import Denoiser, denoiser
 from refgen.noise import Noise
 from refgen.objectives import NoisePrediction
-from refgen.systems.system import Turn
-from refgen.systems.walking import Walking, answers, mean_gradient
-from refgen.typing import Array, Grads, Params
+from refgen.systems.single import Single
+from refgen.systems.walking import Walking, answers
+from refgen.typing import Array
 
 
 @dataclass(frozen=True)
-class DDPM(Walking):
+class DDPM(Single, Walking):
     """A noise predictor ε̂(x, t) under a schedule of T levels; its settings are Walking's."""
 
     def __post_init__(self) -> None:
@@ -31,20 +34,6 @@ class DDPM(Walking):
     def objective(self) -> NoisePrediction:
         """The loss that training descends."""
         return NoisePrediction(self.network, self.process, self.weight, self.ops)
-
-    def init(self, noise: Noise) -> Params:
-        """Draw {"model": ...}."""
-        return {"model": self.network.init(noise)}
-
-    def turns(self) -> tuple[Turn, ...]:
-        """One player, one loss."""
-        return (Turn("model", self.gradient),)
-
-    def gradient(self, params: Any, batch: Array, noise: Noise) -> tuple[dict[str, Array], Grads]:
-        """Return (loss of each example, gradient of the mean loss)."""
-        objective = self.objective
-        terms, cache = objective.forward(params["model"], batch, noise)
-        return terms, mean_gradient(objective, terms, cache)
 
     def predict_noise(self, params: Any, x: Array, t: int) -> Array:
         """Return ε̂(x, t) of (N, *shape) at one time, some examples at a time."""

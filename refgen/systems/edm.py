@@ -3,15 +3,11 @@ r"""EDM: a preconditioned denoiser, noise levels drawn where there is something 
 Lectures   1, 3 (score models; this is their later form)          Source  karras2022-edm  table 1
 
 x = data + σ noise, and what is learned is the mean of the data, D(x, σ), by a network between a
-skip and a scale (objectives/precondition.py). Its loss weighs so that the network inside sees
-error 1 at every level at the start: on the data that is 1/σ² + 1/σ_d², and in the plane of data
-and noise, where an error of the data counts σ² (processes/weights.py),
+skip and a scale (objectives/precondition.py). Its loss weighs all levels alike for the network
+inside (PR.5). Levels are log-normal in training: little can be learned where σ is tiny, or where x
+is all noise.
 
-    W = 1 + σ²/σ_d²                                                                    (EM.1)
-
-Levels are log-normal in training: little can be learned where σ is tiny, or where x is all noise.
-
-    log σ ~ N(mean, std²)                                                              (EM.2)
+    log σ ~ N(mean, std²)                                                              (EM.1)
 
 Walks are in σ, down Karras's list to 0: `edm` with noise put in again on the way (churn, between
 least and most), `heun` without. The other samplers are those of the score models, with t = σ/σ₁.
@@ -22,14 +18,14 @@ least and most), `heun` without. The other samplers are those of the score model
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 from refgen.models.denoiser import denoiser
 from refgen.noise import Noise
 from refgen.objectives.denoising import Denoising, LogNormalTimes
-from refgen.objectives.precondition import Preconditioned
+from refgen.objectives.precondition import Preconditioned, even_weight
 from refgen.processes.path import EDM as Line
-from refgen.processes.path import Levels, Time
 from refgen.processes.spacing import karras
 from refgen.samplers.edm import sample_edm
 from refgen.systems.score_sde import Predict, ScoreSDE
@@ -92,15 +88,11 @@ class EDM(ScoreSDE):
             self.network,
             self.path,
             "data",
-            self.weigh if self.weight == "edm" else self.weight,
-            times=LogNormalTimes(self.mean, self.std, self.sigma_last),  # (EM.2)
+            partial(even_weight, data_std=self.data_std) if self.weight == "edm" else self.weight,
+            times=LogNormalTimes(self.mean, self.std, self.sigma_last),  # (EM.1)
             told="sigma",
             ops=self.ops,
         )
-
-    def weigh(self, levels: Levels) -> Time:
-        """Return W of levels, (N,)."""
-        return levels.a**2 + (levels.b / self.data_std) ** 2  # (EM.1)
 
     def walk(self, predict: Predict, x: Array, noise: Noise, *, sampler: str, steps: int) -> Array:
         """Return data from x, a draw of N(0, sigma_last²), by a sampler of the lists."""

@@ -53,9 +53,10 @@ from refgen.processes.parametrization import convert
 from refgen.processes.schedule import from_alpha_bar
 from refgen.samplers.ancestral import sample_ancestral_learned
 from refgen.samplers.ddim import sample_ddim
-from refgen.systems.system import Turn, refuse_sampler
-from refgen.systems.walking import answers, by_parts, mean_gradient
-from refgen.typing import Array, Grads, Params
+from refgen.systems.single import Single
+from refgen.systems.system import refuse_sampler
+from refgen.systems.walking import answers, by_parts
+from refgen.typing import Array
 
 LOSSES = ("hybrid", "bound")
 KINDS = ("noise", "data", "v")
@@ -64,7 +65,7 @@ FINEST = 0.5  # of the deviation that is best for all pixels alike
 
 
 @dataclass(frozen=True)
-class ImprovedDDPM:
+class ImprovedDDPM(Single):
     """A network of the mean and the variances of T steps back.
 
     loss is hybrid (with weight times the bound) or bound; kind is what the network predicts: noise,
@@ -137,20 +138,6 @@ class ImprovedDDPM:
     def objective(self) -> Hybrid | VariationalBound:
         """The loss that training descends."""
         return Hybrid(self.bound, self.weight) if self.loss == "hybrid" else self.bound  # (ID.1)
-
-    def init(self, noise: Noise) -> Params:
-        """Draw {"model": ...}."""
-        return {"model": self.network.init(noise)}
-
-    def turns(self) -> tuple[Turn, ...]:
-        """One player, one loss."""
-        return (Turn("model", self.gradient),)
-
-    def gradient(self, params: Any, batch: Array, noise: Noise) -> tuple[dict[str, Array], Grads]:
-        """Return (loss and its parts of each example, gradient of the mean loss)."""
-        objective = self.objective
-        terms, cache = objective.forward(params["model"], batch, noise)
-        return terms, mean_gradient(objective, terms, cache)
 
     def nats(self, params: Any, data: Array, noise: Noise, *, parts: int = 100) -> Array:
         """Return an unbiased estimate of the bound of each example, (N,) float64, in nats.

@@ -39,13 +39,14 @@ from refgen.processes.discrete import DiscretePath, of_noise_levels
 from refgen.processes.schedule import geometric
 from refgen.samplers.langevin import NoisyScore, sample_annealed_langevin, sample_langevin
 from refgen.systems.score_sde import Levelled
-from refgen.systems.system import Turn, refuse_sampler
-from refgen.systems.walking import by_parts, mean_gradient
-from refgen.typing import Array, Grads, Params
+from refgen.systems.single import Single
+from refgen.systems.system import refuse_sampler
+from refgen.systems.walking import by_parts
+from refgen.typing import Array
 
 
 @dataclass(frozen=True)
-class NCSN:
+class NCSN(Single):
     """A network of (x, level) for L levels of noise from sigma_last down to sigma_first.
 
     model is mlp, unet or dit; hidden and blocks are its sizes (refgen.models.denoiser), data_std
@@ -100,20 +101,6 @@ class NCSN:
     def objective(self) -> Denoising:
         """The loss that training descends."""
         return Denoising(self.network, self.path, "noise", "simple", ops=self.ops)  # (NC.1)
-
-    def init(self, noise: Noise) -> Params:
-        """Draw {"model": ...}."""
-        return {"model": self.network.init(noise)}
-
-    def turns(self) -> tuple[Turn, ...]:
-        """One player, one loss."""
-        return (Turn("model", self.gradient),)
-
-    def gradient(self, params: Any, batch: Array, noise: Noise) -> tuple[dict[str, Array], Grads]:
-        """Return (loss of each example, gradient of the mean loss)."""
-        objective = self.objective
-        terms, cache = objective.forward(params["model"], batch, noise)
-        return terms, mean_gradient(objective, terms, cache)
 
     def score(self, params: Any) -> NoisyScore:
         """Return (x, σ) ↦ s(x, σ), for the σ of this model's levels."""

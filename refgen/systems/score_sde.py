@@ -28,7 +28,7 @@ the mean of the data instead of one more small step, which is its last call:
 Times are even in t, even in log b/a (noise), or Karras's, between the two where noise is large.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -50,8 +50,9 @@ from refgen.samplers.ode import solve
 from refgen.samplers.predictor_corrector import sample_predictor_corrector
 from refgen.samplers.probability_flow import ProbabilityFlow, log_density, sample_probability_flow
 from refgen.samplers.sde import sample_reverse_sde
-from refgen.systems.system import Turn, name_of, refuse_sampler
-from refgen.systems.walking import by_parts, mean_gradient
+from refgen.systems.single import Single
+from refgen.systems.system import name_of, refuse_sampler
+from refgen.systems.walking import by_parts
 from refgen.typing import Array, Cache, Grads, Params
 
 SPACINGS = ("time", "noise", "karras")
@@ -94,7 +95,7 @@ class Levelled:
 
 
 @dataclass(frozen=True)
-class ScoreSDE(ABC):
+class ScoreSDE(Single):
     """A network, its loss and the walks; what path it learns along is the subclass's.
 
     model is mlp, unet or dit; hidden and blocks are its sizes (refgen.models.denoiser), data_std
@@ -161,20 +162,6 @@ class ScoreSDE(ABC):
         """What the loss teaches, (N, *shape) and (N,) -> (N, *shape)."""
         inner = denoiser(self.model, self.shape, self.hidden, self.blocks, self.ops)
         return Levelled(inner, self.path, self.data_std)
-
-    def init(self, noise: Noise) -> Params:
-        """Draw {"model": ...}."""
-        return {"model": self.network.init(noise)}
-
-    def turns(self) -> tuple[Turn, ...]:
-        """One player, one loss."""
-        return (Turn("model", self.gradient),)
-
-    def gradient(self, params: Any, batch: Array, noise: Noise) -> tuple[dict[str, Array], Grads]:
-        """Return (loss of each example, gradient of the mean loss)."""
-        objective = self.objective
-        terms, cache = objective.forward(params["model"], batch, noise)
-        return terms, mean_gradient(objective, terms, cache)
 
     def predictor(self, params: Any, limit: float = 0.0) -> Predict:
         """Return (x, t) ↦ ε̂, with estimates of the data clipped to ±limit if there is one."""
