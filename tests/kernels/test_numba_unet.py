@@ -91,8 +91,10 @@ def test_a_step_of_a_large_unet_runs_on_kernels_alone(monkeypatch):
     params = parameters()
     run = objective(overlay(numba_cpu))
     images = np.ones((64, 16, 16, 3), np.float32)
-    _, cache = run.forward(params, images, Noise(2))
-    run.backward(np.full(64, 1 / 64, np.float32), cache)
+    terms, cache = run.forward(params, images, Noise(2))
+    grads = run.backward(np.full(64, 1 / 64, np.float32), cache)
+    assert np.isfinite(terms["loss"]).all()
+    assert tree.flatten(grads).keys() == tree.flatten(params).keys()
 
 
 def test_a_step_takes_no_memory_from_the_system_after_the_first():

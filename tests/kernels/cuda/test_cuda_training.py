@@ -112,4 +112,6 @@ def test_a_step_of_a_unet_runs_on_kernels_alone(monkeypatch):
 
         monkeypatch.setattr(importlib.import_module(page.__module__), name, refuse)
     with use(Ducks()) as machine:
-        trained("unet", TABLE, machine)
+        _, state, rows, _ = trained("unet", TABLE, machine)
+    assert state.step == len(rows) == STEPS
+    assert all(np.isfinite(value) for row in rows for value in row.values())
