@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.pictures import FOLDER, INK, PAPER
-from benchmarks.toys import SAMPLERS, WORLD, Predict, Row, Start, walker
+from benchmarks.toys import SAMPLERS, Row, Start, walker
+from benchmarks.toys_taught import WORLD, Predict
 from refgen.data.toys import toy
 from refgen.exact.world import World
 from refgen.metrics import sliced_wasserstein

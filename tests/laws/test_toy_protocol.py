@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks import toys
+from benchmarks import toys, toys_taught
 from refgen.data.toys import toy
 from refgen.exact import Mixture
 from refgen.metrics import mode_statistics, sliced_ratio, toy_protocol
@@ -105,7 +105,9 @@ def test_the_ring_has_the_modes_that_the_protocol_asks_for():
 
 
 def test_the_toy_of_the_benchmark_passes():
-    assert toy_protocol(toys.WORLD.sample, toys.WORLD, toys.MODES, Noise(2), 4000, 8).passes
+    assert toy_protocol(
+        toys_taught.WORLD.sample, toys_taught.WORLD, toys_taught.MODES, Noise(2), 4000, 8
+    ).passes
 
 
 @pytest.mark.parametrize("name", toys.SAMPLERS)
@@ -117,26 +119,26 @@ def test_a_sampler_makes_the_calls_that_its_row_says(name):
     assert x.shape == (3, 2)
     assert x.dtype == np.float32
     assert np.abs(x).max() < 4
-    assert min(t for t, _ in visited) >= toys.FIRST - 1e-9  # no time that was not learned
+    assert min(t for t, _ in visited) >= toys_taught.FIRST - 1e-9  # no time that was not learned
 
 
 def test_a_path_with_the_same_noise_over_signal_is_served_by_the_same_network():
     x = 3.0 * Noise(1).normal((5, 2))
     for sigma in (0.05, 0.7, 20.0):
         found = toys.noise_at(toys.exact, x, sigma)
-        np.testing.assert_allclose(found, toys.WORLD.noise_mean(x, 1.0, sigma), rtol=1e-9)
+        np.testing.assert_allclose(found, toys_taught.WORLD.noise_mean(x, 1.0, sigma), rtol=1e-9)
 
 
 def committed(name):
-    return json.loads((toys.FOLDER / name).read_text())
+    return json.loads((toys_taught.FOLDER / name).read_text())
 
 
 def test_every_trained_kind_is_near_the_bayes_optimum():
     found = committed("bayes.json")
-    assert set(found["kinds"]) == set(toys.KINDS)
-    assert found["seeds"] == len(toys.SEEDS)
+    assert set(found["kinds"]) == set(toys_taught.KINDS)
+    assert found["seeds"] == len(toys_taught.SEEDS)
     for kind in found["kinds"].values():
-        assert kind["ratio"] <= toys.BAR
+        assert kind["ratio"] <= toys_taught.BAR
         assert [row["t_last"] for row in kind["deciles"]] == list(range(100, 1001, 100))
 
 
