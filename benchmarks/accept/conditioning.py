@@ -15,7 +15,6 @@ from benchmarks.accept.measuring import (
     medians,
     trained,
 )
-from refgen import metrics
 from refgen.data import Dataset, load
 from refgen.data.captions import LANGUAGES
 from refgen.data.resize import bicubic, reduce
@@ -112,20 +111,6 @@ def losses(system: Any, params: Any, held_out: Dataset, noise: Noise) -> dict[st
     return found
 
 
-def near(samples: Array, dataset: Dataset) -> dict[str, float]:
-    """Return the figures of samples on pixels: digits on a canvas are digits."""
-    train_set, held_out = dataset.split()
-    real = held_out.data[: len(samples)]
-    found = metrics.knn_precision_recall(samples, real)
-    return {
-        "precision": found.precision,
-        "recall": found.recall,
-        "one_nn": metrics.one_nn_accuracy(samples, real),
-        "copy_ratio": metrics.copy_ratio(samples, real, train_set.data),
-        "frechet": metrics.frechet_distance(samples, real),
-    }
-
-
 def text(seeds: Sequence[int] = SEEDS, **settings: Any) -> Measured:
     """Scenes: what captions do, and the figures of samples that nothing was asked of."""
     dataset, rows = load("scenes"), []
@@ -139,7 +124,7 @@ def text(seeds: Sequence[int] = SEEDS, **settings: Any) -> Measured:
         row |= captions_heard(system, params, place, 1.0)
         guided = captions_heard(system, params, place, GUIDANCE)
         row |= {f"{name}_guided": share for name, share in guided.items()}
-        rows.append(row | near(draw(system, params, COUNT, place), dataset))
+        rows.append(row | figures(draw(system, params, COUNT, place), dataset))
     judge = judge_of(load("digits"))
     assert held_out.labels is not None  # they are numbered by their captions
     real = agreement(held_out.data, held_out.labels, judge.labels)
@@ -157,7 +142,7 @@ def latent(data: str, seeds: Sequence[int] = SEEDS, **settings: Any) -> Measured
         params, place = state.average, Noise(seed).at("judge")
         back = reconstructed(system, params, held_out.data[:COUNT])
         row = {"reconstruction_psnr": decibels(back, held_out.data[:COUNT])}
-        again = near(reconstructed(system, params, train_set.data[:COUNT]), dataset)
+        again = figures(reconstructed(system, params, train_set.data[:COUNT]), dataset)
         row["reconstruction_recall"] = again["recall"]  # what samples could have at most
         row |= figures(draw(system, params, COUNT, place), dataset)
         for name, gamma in (("recognised", 1.0), ("recognised_guided", GUIDANCE)):

@@ -12,6 +12,7 @@ import numpy as np
 
 from refgen import metrics
 from refgen.cli.backends import choose
+from refgen.cli.judging import ON_PIXELS
 from refgen.data import Dataset, load
 from refgen.noise import Noise
 from refgen.systems import SYSTEMS, build
@@ -21,7 +22,7 @@ from refgen.training.judge import judge_of
 from refgen.typing import Array
 
 SEEDS = (0, 1, 2)
-RECIPE = {"steps", "batch", "lr", "beta1"}
+RECIPE = {f.name for f in fields(Recipe)}
 COUNT = 500  # samples, and held-out images that they are judged against
 Measured = dict[str, float | list[float]]
 Bars = dict[str, tuple[str, float]]  # figure -> (">=", "<=" or "within", limit)
@@ -57,7 +58,7 @@ def figures(samples: Array, dataset: Dataset) -> dict[str, float]:
     """Return the figures of one set of samples, as `refgen train` judges them."""
     train_set, held_out = dataset.split()
     real = held_out.data[: len(samples)]
-    features = None if dataset.name == "digits" else judge_of(dataset).features
+    features = None if dataset.name in ON_PIXELS else judge_of(dataset).features
     near = metrics.knn_precision_recall(samples, real, features=features)
     found = {
         "precision": near.precision,

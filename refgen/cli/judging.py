@@ -7,6 +7,7 @@ from refgen.cli.progress import Progress
 
 if TYPE_CHECKING:
     from refgen.data import Dataset
+    from refgen.metrics.table import Row
     from refgen.noise import Noise
     from refgen.systems import Classifier, System
     from refgen.systems.improved_ddpm import ImprovedDDPM
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
 
 POINTS = 2000
 PARTS = 40  # terms of a bound that are drawn for each example, of a thousand
-ON_PIXELS = ("digits",)  # whose pixels say enough about distance
+ON_PIXELS = ("digits", "scenes")  # whose pixels say enough about distance
+WIDE = 12  # classes in a row; more of them make a column
 
 
 def judge(
@@ -161,6 +163,8 @@ def images(
     figures, shares = image_tables(
         {name: samples}, dataset, noise, features=features, classify=judge.labels
     )
+    if len(shares[0]) > 1 + WIDE:
+        shares = turned(shares)
     count = len(samples)
     where = "pixels" if on_pixels else "the judge's features; copy_ratio and sliced on pixels"
     return [
@@ -173,6 +177,19 @@ def images(
         f"{judge.held_out:,} held-out images",
         *format_table(shares).splitlines(),
     ]
+
+
+def turned(shares: "list[Row]") -> "list[Row]":
+    """Return a table of rows of samples and columns of classes with a row for each class.
+
+    >>> turned([{"samples": "vae", "0": 0.25, "1": 0.75}, {"samples": "real", "0": 0.5, "1": 0.5}])
+    [{'class': '0', 'vae': 0.25, 'real': 0.5}, {'class': '1', 'vae': 0.75, 'real': 0.5}]
+    """
+    rows: list[Row] = []
+    for name in shares[0]:
+        if name != "samples":
+            rows.append({"class": name, **{str(row["samples"]): row[name] for row in shares}})
+    return rows
 
 
 def points(samples: "Array", name: str, noise: "Noise") -> list[str]:

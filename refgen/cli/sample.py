@@ -121,6 +121,8 @@ def _request(args: argparse.Namespace, system: "System") -> "Request":
 def _slug(args: argparse.Namespace, request: "Request") -> str:
     """Return the part of a file's name that says what was asked."""
     said = [f"n{args.n}", f"seed{args.seed}"]
+    said += [args.sampler] if args.sampler else []
+    said += [f"steps{args.steps}"] if args.steps else []
     said += [f"{name}-{getattr(request, name)}" for name in request.asked]
     return re.sub(r"[^\w.-]+", "-", "-".join(said))
 

@@ -151,6 +151,15 @@ def test_samples_depend_on_the_seed_alone(refgen, tmp_path, judged_lightly):
     assert not np.allclose(drawn["a"], drawn["d"])
 
 
+def test_pictures_of_other_draws_have_other_names(refgen, tmp_path, judged_lightly):
+    refgen("train", "ddpm", "--data", "toy:ring", "--steps", 1, *TINY, "--set", "T=9", "--out", "r")
+    ways = ((), ("--steps", 4), ("--sampler", "ddim", "--steps", 4), ("--seed", 1))
+    drawn = [refgen("sample", "r", "-n", 3, *way).out.strip() for way in ways]
+    assert len(set(drawn)) == len(ways)
+    assert drawn[2].endswith("drawn-n3-seed0-ddim-steps4.png")
+    assert all((tmp_path / path).exists() for path in drawn)
+
+
 @pytest.mark.parametrize(
     ("words", "code", "names"),
     [
