@@ -6,8 +6,9 @@ Sources    song2021-sde  eq. 9-12, appendix C (VP, sub-VP, VE);  karras2022-edm 
 
     x_t = a(t) data + b(t) noise,   λ = log a²/b²,  the log of signal to noise           (PT.1)
 
-A path is four functions, a, b and their rates. All else follows: the SDE whose marginals these
-are has a drift that shrinks the data as a does, and noise that makes up what b lacks,
+In the lectures' T steps a is √ᾱ_t and b is √(1 − ᾱ_t) (discrete.py). A path is four functions:
+a, b and their rates in t, a' and b'. All else follows: the SDE whose marginals these are has a
+drift that shrinks the data as a does, and Brownian noise W that makes up what b lacks,
 
     dx = f x dt + g dW,   f = a'/a,   g² = (b²)' − 2 f b²                                (PT.2)
 
@@ -15,7 +16,7 @@ since the variance given the data obeys v' = 2 f v + g². Where a² + b² = 1, (
 
     g² = −2 f                                                                            (PT.3)
 
-The paths, with ∫β short for ∫₀ᵗ β:
+The paths, with ∫β short for ∫₀ᵗ β, o an offset and ϑ₀ the ϑ of t = 0:
 
     VP        a = exp(−½ ∫β),   b² = 1 − a²,   β = β₀ + (β₁ − β₀) t                      (PT.4)
     sub-VP    a as above,       b = 1 − a²: never more noise than VP                     (PT.5)
@@ -26,8 +27,9 @@ The paths, with ∫β short for ∫₀ᵗ β:
               S(u) = 1 / (1 + e⁻ᵘ),   u = u₀ + (u₁ − u₀) t                               (PT.9)
 
 Dividing x by a turns any path into one of growing variance, y = data + (b/a) noise. Two paths
-with the same b/a differ by a factor only, and their probability flows pass the same points. So a
-sampler thinks in λ, and asks a path for the time that has it: with q = e^−λ = b²/a²,
+with the same b/a differ by a factor only, and the flows that carry their densities
+(samplers/probability_flow.py) pass the same points y. So a sampler thinks in λ, and asks a path for
+the time that has it: with q = e^−λ = b²/a²,
 
     VP        ∫β = log(1 + q),   t = 2 ∫β / (β₀ + √(β₀² + 2 (β₁ − β₀) ∫β))               (PT.10)
     sub-VP    ∫β = 2 arsinh ½√q, and t as above                                          (PT.11)
@@ -36,21 +38,21 @@ sampler thinks in λ, and asks a path for the time that has it: with q = e^−λ
     EDM       t = √q / σ₁                                                                (PT.14)
     sigmoid   tanh ½u = (tanh ½u₀ + q tanh ½u₁) / (1 + q)                                (PT.15)
 
-What ends look like. Where there is no noise, b = 0, λ is infinite, and b grows like √t: its rate
-is infinite too (VP, the cosine with an offset, the sigmoid), though g² is not. VE begins at b = σ₀.
-Where there is no signal, a = 0 (cosine and sigmoid, t = 1), λ is minus infinite, and so is f.
+What ends look like. Where there is no noise, b = 0, λ is infinite. From there b grows like √t on
+VP with β₀ > 0, the cosine with an offset and the sigmoid: its rate is infinite, though g² is not.
+VE begins at b = σ₀. Where there is no signal, a = 0 (cosine and sigmoid, t = 1), λ is minus
+infinite, and so is f.
 """
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from refgen.typing import Array
 
 Time = float | Array
-HALVINGS = 100  # of [0, 1], when a time is searched for
 SLACK = 1e-9  # by how much a wanted λ may miss a path's range: rounding
 
 
@@ -68,11 +70,6 @@ class Path(Protocol):
 
     def levels(self, t: Time) -> Levels:
         """Return signal and noise levels and their rates."""
-
-
-@runtime_checkable
-class Invertible(Path, Protocol):
-    """A path that knows its times in closed form."""
 
     def time_of(self, log_snr: Time) -> Time:
         """Return the time at which λ is this."""
@@ -122,7 +119,7 @@ class VP(Linear, Preserving):
 
     def time_of(self, log_snr: Time) -> Time:
         """Return the time at which λ is this."""
-        return self.time_of_total(np.logaddexp(0.0, -log_snr))
+        return self.time_of_total(np.logaddexp(0.0, -log_snr))  # (PT.10)
 
 
 @dataclass(frozen=True)
@@ -269,9 +266,7 @@ def log_snr(path: Path, t: Time) -> Time:
 
 
 def time_of(path: Path, at: Time) -> Time:
-    """Return the time in [0, 1] at which λ is this: closed form, or bisection for other paths.
-
-    Raises ValueError for a λ that the path does not pass.
+    """Return the time in [0, 1] at which λ is this. Raises ValueError for one that is not passed.
 
     >>> round(float(time_of(CosinePath(), 0.0)), 12)  # as much noise as signal
     0.5
@@ -286,8 +281,7 @@ def time_of(path: Path, at: Time) -> Time:
             f"it is nowhere {wrong:.6g}"
         )
     with np.errstate(over="ignore"):  # e^−λ, infinite where no signal is left
-        t = path.time_of(at) if isinstance(path, Invertible) else _bisected(path, at)
-    return np.clip(t, 0.0, 1.0)
+        return np.clip(path.time_of(at), 0.0, 1.0)
 
 
 def sde(path: Path, t: Time) -> tuple[Time, Time]:
@@ -297,15 +291,6 @@ def sde(path: Path, t: Time) -> tuple[Time, Time]:
     if isinstance(path, Preserving):
         return f, -2 * f  # (PT.3), where (PT.2) would be 0 · ∞
     return f, 2 * b * (db - f * b)  # (PT.2)
-
-
-def _bisected(path: Path, at: Time) -> Time:
-    low, high = np.zeros(np.shape(at)), np.ones(np.shape(at))
-    for _ in range(HALVINGS):
-        middle = 0.5 * (low + high)
-        before = log_snr(path, middle) > at
-        low, high = np.where(before, middle, low), np.where(before, high, middle)
-    return low[()]
 
 
 def _ratio(top: Time, below: Time, limit: float) -> Time:
