@@ -1,32 +1,38 @@
 r"""Consistency: all points of one path of the flow lead to the same beginning.
 
 Shapes     N batch, *S axes of one example, D their product.   data, x, z, f : (N, *S)
-           σ : levels, (K,), rising from ε    loss : (N,)
+           σ : K levels, rising from ε to σ_max    loss : (N,)
 Sources    song2023-consistency  algorithms 2-3, appendix C (the levels);
-           song2024-improved-consistency  section 3 (no average, pseudo-Huber, weights, curriculum)
+           song2024-improved-consistency  section 3 (f⁻ without average, pseudo-Huber, weights,
+           curriculum)
 
-On x = data + σ noise the probability flow is dx/dσ = (x − E[data | x]) / σ. A consistency model
-f(x, σ) names the point of x's path at the least level ε, in one call, so f is the same all along a
-path, and f(x, ε) = x (precondition.py). It is taught by neighbours on a grid
+On x = data + σ z, z ~ N(0, I), the probability flow is dx/dσ = (x − E[data | x]) / σ = E[z | x].
+A consistency model f(x, σ) names in one call where the path through x is at the least level ε. So
+f is the same all along a path, and f(x, ε) = x, which precondition.py builds in. Every level is
+taught by the one below it:
 
     σ_i = (ε^(1/ρ) + i/(K − 1) (σ_max^(1/ρ) − ε^(1/ρ)))^ρ,   i = 0 .. K − 1               (CO.1)
     x = data + σ_{n+1} z,   n ~ U{0 .. K − 2}                                            (CO.2)
-    loss = w_n d(f(x, σ_{n+1}), f⁻(x', σ_n)),   w = 1  or  1 / (σ_{n+1} − σ_n)            (CO.3)
+    loss = w d(f(x, σ_{n+1}), f⁻(x', σ_n)),   w = 1  or  1/h,   h = σ_{n+1} − σ_n         (CO.3)
 
-f⁻ has the parameters that are given as target, f's own unless there are any, and is held fixed
-either way: with a gradient in f⁻ both ends would meet in the middle, and a constant is the
-best that they can agree on. x' is a step down the path,
+x' is a step of length h down the path of x,
 
-    distillation   x' by Euler's or Heun's rule from x, with a teacher of E[data | x]     (CO.4)
-    training       x' = data + σ_n z: no teacher, since −z/σ is the score on average      (CO.5)
+    distillation   by Euler's or Heun's rule, with a teacher of E[data | x]              (CO.4)
+    training       x' = data + σ_n z = x − h z: Euler's rule with z for E[z | x]          (CO.5)
 
-Exactly consistent f make the loss of a step without error 0. Euler's step errs by O(h²), Heun's by
-O(h³); that of training is random, O(h), but its mean is right to O(h²), and so is the gradient.
+f⁻ has the parameters that are given as target, f's own unless there are any, and is held fixed: what
+is known at ε is to go up, from f⁻ to f. Training has one reason more. Its step is random, by
+h (z − E[z | x]), and a gradient in f⁻ as well would damp that by making f flat, ∂f/∂x small, however
+fine the grid.
 
-    squared        d = ‖r‖²,   r = f − f⁻                                                (CO.6)
+An f that is the same along exact paths leaves r = f − f⁻ nothing but the error of the step, O(h²) by
+Euler's rule and O(h³) by Heun's. In training r is random, O(h), and its mean given x is O(h²). So
+for any f, where the gradient of distillation is O(h), that of training is the same up to O(h²).
+
+    squared        d = ‖r‖²                                                              (CO.6)
     pseudo-Huber   d = √(‖r‖² + c²) − c,   c = 0.00054 √D unless given                    (CO.7)
 
-Adjoint. The second has a gradient of length 1 where ‖r‖ ≫ c, so no outlier leads:
+Adjoint. f alone moves. The pseudo-Huber's gradient is never longer than w, so no outlier leads:
 
     df = 2 w dloss r,   or   w dloss r / √(‖r‖² + c²)                                     (CO.8)
 """
@@ -43,6 +49,7 @@ from refgen.noise import Noise
 from refgen.objectives.ddpm import Predictor
 from refgen.ops.home import beside
 from refgen.ops.protocol import Ops
+from refgen.processes.spacing import karras
 from refgen.typing import Array, Cache, Grads
 
 Denoise = Callable[[Array, Array], Array]  # (x, σ (N,)) -> E[data | x]
@@ -54,7 +61,7 @@ RULES = ("euler", "heun")
 def karras_levels(
     count: int, first: float = 0.002, last: float = 80.0, rho: float = 7.0
 ) -> tuple[float, ...]:
-    """Return noise levels rising from first to last, closer where they are small.
+    """Return noise levels rising from first to last: those of spacing.karras, without its 0.
 
     Raises ValueError unless there are two or more and 0 < first < last.
 
@@ -65,18 +72,19 @@ def karras_levels(
         raise ValueError(
             f"levels are 2 or more, from first > 0 up to last, not {count} from {first} to {last}"
         )
-    low, high = first ** (1 / rho), last ** (1 / rho)
-    steps = [low + i / (count - 1) * (high - low) for i in range(1, count - 1)]
-    return (first, *(step**rho for step in steps), last)  # (CO.1)
+    return karras(count, last, first, rho)[-2::-1]  # (CO.1)
 
 
 def curriculum(step: int, steps: int, first: int = 10, last: int = 1280) -> int:
-    """Return how many levels a step of training has: first + 1, doubled until last + 1.
+    """Return how many levels a step of training has: first + 1, first doubled until it is last.
+
+    All grids have equal parts of the training.
 
     >>> [curriculum(k, 800) for k in (0, 99, 100, 799)]
     [11, 11, 21, 1281]
     """
-    stage = max(1, math.floor(steps / (math.floor(math.log2(last // first)) + 1)))
+    doublings = math.ceil(math.log2(last / first))
+    stage = max(1, steps // (doublings + 1))
     return int(min(first * 2 ** (step // stage), last)) + 1
 
 
@@ -141,9 +149,8 @@ class Consistency:
 
     def backward(self, dloss: Array, cache: Cache) -> Grads:
         """Return grads, in the tree of params; what was held fixed has none."""
-        slope, model_cache = cache
-        dloss = np.reshape(dloss, (-1,) + (1,) * (slope.ndim - 1))
-        return self.model.backward(dloss * slope, model_cache)[1]
+        df, model_cache = cache
+        return self.model.backward(_column(dloss, df) * df, model_cache)[1]
 
     def step(self, x: Array, high: Array, low: Array) -> Array:
         """Return x' of the teacher's flow, from levels high to low, each (N,)."""
@@ -175,10 +182,8 @@ class Consistency:
             c = self.c or 0.00054 * math.sqrt(math.prod(x.shape[1:]))
             root = np.sqrt(square + c * c)
             distance, slope = square / (root + c), w / root  # (CO.7), no difference of neighbours
-        return {"loss": w * distance}, (
-            _column(slope, x) * (f - aim),
-            model_cache,
-        )  # (CO.3), (CO.8)
+        df = _column(slope, x) * (f - aim)  # (CO.8), but for dloss
+        return {"loss": w * distance}, (df, model_cache)  # (CO.3)
 
     def _around(self, n: Array, data: Array) -> tuple[Array, Array]:
         """Return σ_{n+1} and σ_n, (N,)."""

@@ -1,12 +1,14 @@
 """Consistency models: their boundary, what makes their loss 0, and who teaches whom."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from refgen import tree
-from refgen.check import order_of_convergence
+from refgen.check import complex_step, order_of_convergence
 from refgen.exact import Gaussian
 from refgen.models import TimeMLP
 from refgen.noise import Noise
@@ -166,6 +168,41 @@ def test_a_gradient_in_the_target_too_would_be_another():
     assert witness(moving, loss.backward, params, rng) > 1e-3
 
 
+class Flatter:
+    """The exact end of every path but for a power p of its slope, 1 if exact, flatter above."""
+
+    def forward(self, params, x, sigma):
+        """Return (f, cache)."""
+        log_slope = 0.5 * np.log((STD**2 + FIRST**2) / (STD**2 + sigma**2))[:, None]
+        moved = np.exp(params["p"] * log_slope) * (x - MEAN)
+        return MEAN + moved, log_slope * moved
+
+    def backward(self, dy, cache):
+        """Return (dx, grads); nobody asks for dx."""
+        return None, {"p": np.sum(dy * cache, keepdims=True)[0]}
+
+
+@pytest.mark.parametrize("steps", [100, 10_000])
+def test_with_its_target_fixed_training_ends_at_the_flow_and_else_at_a_flatter_model(steps):
+    """However fine the grid: a gradient in f⁻ too damps the random part of a step."""
+    levels, choice = (FIRST, 2.0 - 1.0 / steps, 2.0), signs(2)
+    loss = Consistency(Flatter(), levels, distance="squared")
+    case = MEAN + STD * choice[:, :1], choice[:, 1:], np.ones(4, int)
+
+    def held(p):
+        _, cache = loss.value({"p": np.array([p])}, *case)
+        return loss.backward(np.ones(4), cache)["p"][0]
+
+    def moving(p):
+        def both(p):
+            return loss.value({"p": p}, *case)[0]["loss"].sum()
+
+        return complex_step(both, [np.array([p])], [np.ones(1)])
+
+    assert held(0.99) < 0 < held(1.01)
+    assert moving(1.1) < 0 < moving(1.2)
+
+
 @given(seed=seeds)
 def test_at_the_least_level_the_model_is_the_identity_whatever_the_network(seed):
     model = Preconditioned(TimeMLP(3, 6, 1, embedding=4), STD, FIRST)
@@ -243,6 +280,15 @@ def test_the_curriculum_doubles_the_steps_from_10_to_1280():
     assert sorted(set(counts)) == [10 * 2**i + 1 for i in range(8)]
     assert counts == sorted(counts)
     assert counts.count(11) == counts.count(641) == 1000
+
+
+@pytest.mark.parametrize(("first", "last"), [(10, 100), (3, 8), (10, 15), (7, 7)])
+def test_the_curriculum_ends_on_its_last_grid_whatever_the_ratio(first, last):
+    counts = [curriculum(k, 1200, first, last) for k in range(1200)]
+    grids = sorted(set(counts))
+    assert (grids[0], grids[-1]) == (first + 1, last + 1)
+    assert len({counts.count(grid) for grid in grids}) == 1
+    assert all(b - 1 == min(2 * (a - 1), last) for a, b in pairwise(grids))
 
 
 @given(seed=seeds)
