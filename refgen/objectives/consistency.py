@@ -20,14 +20,14 @@ x' is a step of length h down the path of x,
     distillation   by Euler's or Heun's rule, with a teacher of E[data | x]              (CO.4)
     training       x' = data + σ_n z = x − h z: Euler's rule with z for E[z | x]          (CO.5)
 
-f⁻ has the parameters that are given as target, f's own unless there are any, and is held fixed: what
-is known at ε is to go up, from f⁻ to f. Training has one reason more. Its step is random, by
-h (z − E[z | x]), and a gradient in f⁻ as well would damp that by making f flat, ∂f/∂x small, however
-fine the grid.
+f⁻ has the parameters that are given as target, f's own unless there are any, and is held fixed:
+what is known at ε is to go up, from f⁻ to f. Training has one reason more. Its step is random, by
+h (z − E[z | x]), and a gradient in f⁻ as well would damp that by making f flat, ∂f/∂x small,
+however fine the grid.
 
-An f that is the same along exact paths leaves r = f − f⁻ nothing but the error of the step, O(h²) by
-Euler's rule and O(h³) by Heun's. In training r is random, O(h), and its mean given x is O(h²). So
-for any f, where the gradient of distillation is O(h), that of training is the same up to O(h²).
+An f that is the same along exact paths leaves r = f − f⁻ nothing but the error of the step, O(h²)
+by Euler's rule and O(h³) by Heun's; in training r is random, O(h), and its mean given x is O(h²).
+For any other f, too, training has on average the gradient of distillation, O(h), but for O(h²).
 
     squared        d = ‖r‖²                                                              (CO.6)
     pseudo-Huber   d = √(‖r‖² + c²) − c,   c = 0.00054 √D unless given                    (CO.7)
