@@ -1,30 +1,30 @@
 r"""Progressive distillation: one step of a student does what two steps of its teacher do.
 
 Shapes     N batch, *S axes of one example.   data, x, noise, y : (N, *S)    loss : (N,)
-           times : 2 K + 1 of them, falling; a_t, b_t, ... : (N,), one for each example
+           times : 2 K + 1 of them, falling; a_t, b_t, w, ... : (N,), one for each example
 Source     salimans2022-distillation  algorithm 2, section 4
 
-A student of K steps is taught by a teacher of 2 K. At a student's time t, with t' half way and s at
-the end of its step, the teacher walks by DDIM, its data estimate being D:
+A teacher of 2 K steps teaches a student of K. At a student's time t, with t' half way and s at the
+end of its step, the teacher walks by DDIM along its estimate D of the data,
 
     x = a_t data + b_t noise                                                            (PG.1)
     step(x, t, s) = a_s D(x, t) + b_s (x − a_t D(x, t)) / b_t                           (PG.2)
     x'' = step(step(x, t, t'), t', s)                                                   (PG.3)
 
-The student must land there in one step. So its data estimate must be the D with which one step of
-(PG.2) from t to s ends at x'', and that is no draw of the data:
+and the student must land there in one step. What it must take the data for is then (PG.2) = x'',
+from t to s, solved for D. That is not the datum that x was made of:
 
     data* = (x'' − (b_s/b_t) x) / (a_s − (b_s/b_t) a_t)                                  (PG.4)
 
 The denominator is never 0, since b/a grows with t. The target is a function of x, so the loss has
-no floor, and its optimum copies the teacher's map. In the student's kind, v or data, it is made of
-data* and of the noise that x then has:
+no floor, and its optimum copies the teacher's map. It is put in the student's kind, v or data, with
+p and q of (PA.6) in processes/parametrization.py and the noise that data* leaves in x:
 
     loss = w ‖ŷ − y*‖²,   y* = p data* + q (x − a_t data*) / b_t                          (PG.5)
 
-Noise says nothing where a = 0 (parametrization.py). Where little signal is left the data must still
-weigh, or the first step would learn nothing: w = W/Δ² as in weights.py, with W = max(a², b²), the
-truncated SNR on the data, or a² + b².
+w = W/Δ², as in processes/weights.py. The simple W = a² is 0 where no signal is left, so of the
+first step nothing would be learnt; with W = max(a², b²), truncated, an error of data* weighs
+max(SNR, 1), and with a² + b², v, SNR + 1. Nor would a noise predicted there say anything of data*.
 
 Adjoint. The teacher stands still:
 
