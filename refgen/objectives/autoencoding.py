@@ -1,22 +1,24 @@
 r"""The bound of an autoencoder whose codes have a fixed length and a fixed uncertainty.
 
-Shapes     N batch, D numbers of a code, X of an image.   x : (N, H, W, C)    z : a code
+Shapes     N batch, D numbers of a code.   x : (N, H, W, C)    z, u : codes, D numbers each
            loss, recon, kl : (N,), in nats
 Sources    kingma2014-vae  eq. 3;  rombach2022-latent  section 3.1 (an autoencoder before diffusion)
 
-    z = encode(x),   u = z + s ε,   ε ~ N(0, I)                                        (AC.1)
-    recon = −log N(x; decode(u), var I)                                                (AC.2)
-    kl = KL[N(z, s² I) ‖ N(0, I)] = ½ D (s² − log s²)                                  (AC.3)
+    z = encode(x),   u = z + s ε,   ε ~ N(0, I)                                        (AO.1)
+    recon = −log N(x; decode(u), var I)                                                (AO.2)
+    kl = KL[N(z, s² I) ‖ N(0, I)] = ½ D (s² − log s²)                                  (AO.3)
     loss = recon + kl ≥ −log p(x) in expectation over ε
 
-(AC.3) is a constant because ‖z‖² = D for every code (models/autoencoder.py): what is left of a
-VAE's bound is to read the image from a code that was shaken. So s says how far a code may be off,
-and the decoder learns to bear as much; diffusion's own errors are of that kind. s = 0 is a plain
-autoencoder: nothing bounds how finely it writes, kl would be infinite and is left out.
+It is the bound of a VAE whose encoder answers N(z, s² I). kl, ½ (‖z‖² + D s² − D − D log s²), is a
+constant because ‖z‖² = D for every code (models/autoencoder.py; the stabiliser of its norm makes
+some a little shorter, which costs less). So all that is learnt is to read the image from a code
+that was shaken. s says how far a code may be off, and the decoder learns to bear as much;
+diffusion's own errors are of that kind. s = 0 is a plain autoencoder: nothing bounds how finely it
+writes, kl would be infinite and is left out.
 
-Adjoint. The shaking is added, so a gradient passes it unchanged:
+Adjoint. The shaking is added, so a gradient passes it unchanged; kl has none:
 
-    dz = du = decodeᵀ dloss ∂recon/∂decoded                                            (AC.4)
+    dz = du = (∂decode/∂u)ᵀ (∂recon/∂decode)ᵀ dloss                                    (AO.4)
 """
 
 import math
@@ -51,19 +53,19 @@ class Autoencoding:
         if self.std == 0:
             return 0.0
         var = self.std**2
-        return 0.5 * math.prod(self.model.code) * (var - math.log(var))  # (AC.3)
+        return 0.5 * math.prod(self.model.code) * (var - math.log(var))  # (AO.3)
 
     def forward(self, params: Any, x: Array, noise: Noise) -> tuple[dict[str, Array], Cache]:
         """Return ({"loss", "recon", "kl"}, cache), each (N,) in nats."""
         z, encoder_cache = self.model.encoder.forward(params["encoder"], x)
         one = np.ones_like(x, shape=(x.shape[0],))
-        u, _ = self.ops.noising_drawn(z, one, self.std * one, noise.stream)  # (AC.1)
+        u, _ = self.ops.noising_drawn(z, one, self.std * one, noise.stream)  # (AO.1)
         decoded, decoder_cache = self.model.decoder.forward(params["decoder"], u)
         flat = np.reshape(decoded, (len(x), -1))
         logvar = np.full_like(flat[0], math.log(self.var))
         recon, recon_cache = reference.gaussian_nll_forward(
             np.reshape(x, flat.shape), flat, logvar
-        )  # (AC.2)
+        )  # (AO.2)
         kl = np.full_like(recon, self.kl)
         cache = (encoder_cache, decoder_cache, recon_cache, decoded.shape)
         return {"loss": recon + kl, "recon": recon, "kl": kl}, cache
@@ -73,5 +75,5 @@ class Autoencoding:
         encoder_cache, decoder_cache, recon_cache, shape = cache
         _, ddecoded, _ = reference.gaussian_nll_backward(dloss, recon_cache)
         du, of_decoder = self.model.decoder.backward(np.reshape(ddecoded, shape), decoder_cache)
-        _, of_encoder = self.model.encoder.backward(du, encoder_cache)  # (AC.4)
+        _, of_encoder = self.model.encoder.backward(du, encoder_cache)  # (AO.4)
         return {"encoder": of_encoder, "decoder": of_decoder}

@@ -10,7 +10,7 @@ A network f, (N, D) -> (N, 1), on a wide Gaussian of variance V that keeps the i
 
     p(x) = exp(g(x)) / Z,   g(x) = f(x) − ‖x‖² / 2V                                      (EB.1)
 
-Its score needs no Z, since Z does not depend on x:
+Its score needs no Z, for ∇ is in x and Z does not depend on x:
 
     ∇ log p(x) = ∇f(x) − x/V                                                             (EB.2)
 
@@ -19,22 +19,25 @@ E[−noise/σ | x], so the loss is that of score_matching.py with a score that i
 
     loss = σ² ‖∇f(x) − x/V + noise/σ‖²,   x = data + σ noise                              (EB.3)
 
-which makes p the density of noised data. Likelihood needs Z, and on a grid over the line or the
-plane it is a sum, to rounding where the grid is fine and exp(g) is 0 at its edges:
+which makes p the density of noised data. Likelihood needs Z. On the line or the plane it is a sum
+over a grid, the trapezoid rule, exact to rounding where the grid is fine and exp(g) is 0 at its
+edges:
 
-    log Z = log Σ_m w_m exp g(grid_m),   w_m the grid's cell                              (EB.4)
+    log Z = log Σ_m w_m exp g(grid_m),   w_m the length or the area of a cell            (EB.4)
     loss = log Z − g(x) = −log p(x)                                                      (EB.5)
 
-Adjoints. The gradient of (EB.3) is one of a gradient: with v = dloss/d∇f held fixed it is that of
-⟨v, ∇f⟩, one tangent along v (SO.4 of layers/second_order.py). In (EB.5) −g pushes f up where the
-data are, and log Z, whose gradient is the model's mean of ∇f, pulls it down where the model is:
+Adjoints. (EB.3) sees θ through ∇f, so its gradient is one of a gradient: with v = dloss/d∇f held
+fixed it is ∇_θ ⟨v, ∇f⟩, one tangent along v (SO.4 of layers/second_order.py). In (EB.5) −g pushes f
+up where the data are, and log Z, whose gradient ∇_θ log Z is the model's mean of ∇_θ f, pulls it
+down where the model is:
 
     v = 2 σ² dloss (∇f(x) − x/V + noise/σ)                                               (EB.6)
-    ∇_θ Σ loss = −Σ_n dloss_n ∇_θ f(x_n) + (Σ_n dloss_n) Σ_m p_m ∇_θ f(grid_m),
+    ∇_θ Σ_n dloss_n loss_n = −Σ_n dloss_n ∇_θ f(x_n) + (Σ_n dloss_n) Σ_m p_m ∇_θ f(grid_m),
     p_m = w_m exp(g(grid_m)) / Z                                                         (EB.7)
 
-So at the optimum E_data ∇f = E_model ∇f. The grid is in the place of samples from the model; with
-samples x⁻, say of Langevin's, the same gradient has no need of Z, and it is that of
+So at the optimum the means of ∇_θ f over data and over the model are one. The grid stands for
+samples of the model. With such samples x⁻ themselves, say by Langevin's walk, nobody needs Z: the
+gradient is, on average, that of
 
     loss = g(x⁻) − g(x),   x⁻ held fixed                                                 (EB.8)
 

@@ -4,8 +4,7 @@ Shapes     N batch, D coordinates.   x, x̂, score, noise, v : (N, D)    g, σ, 
 Sources    vincent2011-denoising  section 4 (the score of an energy);  salimans2021-energy
            (why the energy is a product);  song2019-ncsn  (many levels);  karras2022-edm  (scales)
 
-A layer F, (N, D + 7) -> (N, D), sees x and σ. s is the std of the data: at F = 0 the model is
-N(0, s² + σ²), and the rest is scaled so that the gradient asked of ⟨x̂, F⟩ has size 1 at every σ.
+A layer F, (N, D + 7) -> (N, D), sees x̂ and seven numbers that say σ. s is the std of the data.
 
     g(x, σ) = (s/σ) ⟨x̂, F(x̂, σ)⟩ − ½ ‖x̂‖²,   x̂ = x/√(s² + σ²)                          (NE.1)
     p(x; σ) = exp(g(x, σ)) / Z(σ),   the density of data + σ noise
@@ -17,7 +16,11 @@ Its score, and the loss for σ drawn from a list:
     ∇g = c (F + Jᵀ x̂) − x̂/√(s² + σ²),   c = s/(σ √(s² + σ²)),   J = ∂F/∂x̂               (NE.2)
     loss = ‖σ ∇g(data + σ noise, σ) + noise‖²                                            (NE.3)
 
-Adjoint. With v = dloss/d∇g held fixed one tangent of F along v has all that is needed:
+At F = 0 this is the score of N(0, s² + σ²). What it lacks of the target −noise/σ has the std c in
+every coordinate, whatever σ, so numbers of size 1 are asked of F and its correction.
+
+Adjoint. With v = dloss/d∇g held fixed one tangent of F along v has all that is needed, because
+⟨v, Jᵀ x̂⟩ = ⟨x̂, J v⟩:
 
     v = 2 σ dloss (σ ∇g + noise)                                                         (NE.4)
     ∇_θ ⟨v, ∇g⟩ = ∇_θ c (⟨v, F⟩ + ⟨x̂, J v⟩)                                              (NE.5)

@@ -105,6 +105,32 @@ def test_an_untaught_energy_is_a_gaussian_as_wide_as_data_and_noise(sigma):
 
 
 @pytest.mark.tiny
+@pytest.mark.parametrize("sigma", [0.05, 1.0, 5.0])
+def test_what_is_asked_of_the_layer_has_size_1_at_every_level(sigma):
+    """Target less the score at F = 0, over c: in units of c the loss of an untaught energy is 1."""
+    choice, std = np.array([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]]), 0.8
+    level = NoisyEnergyMatching(noisy(1), (sigma,))
+    nothing = tree.map(np.zeros_like, level.energy.init(Noise(0)))
+    drawn, each = choice[:, 1:], np.full(4, sigma)
+    loss = level.value(nothing, std * choice[:, :1], each, drawn)[0]["loss"]
+    c = std / (sigma * np.hypot(std, sigma))
+    assert loss.mean() == pytest.approx((sigma * c) ** 2, rel=1e-12)
+
+
+@pytest.mark.tiny
+def test_at_small_noise_the_denoising_loss_hardly_sees_how_modes_are_weighed():
+    """Modes ten σ apart, shares exchanged: 0.34 nats of likelihood, and 1e-5 of the loss."""
+    sigma, centres, var = 0.2, np.array([[-1.0], [1.0]]), np.full(2, 1e-9)
+    right, wrong = (Mixture(np.array(w), centres, var) for w in ([0.3, 0.7], [0.7, 0.3]))
+    x = np.linspace(-3, 3, 6001)[:, None]
+    p = 0.001 * np.exp(right.log_density(x, 1.0, sigma))
+    nats = p @ (right.log_density(x, 1.0, sigma) - wrong.log_density(x, 1.0, sigma))
+    apart = right.score(x, 1.0, sigma) - wrong.score(x, 1.0, sigma)
+    assert nats == pytest.approx(0.4 * np.log(7 / 3), rel=1e-5)
+    assert 0 < sigma**2 * p @ apart[:, 0] ** 2 < 1e-5
+
+
+@pytest.mark.tiny
 def test_a_constant_changes_neither_the_score_nor_the_density():
     system = SYSTEMS["line"]
     params, x = shaken(system), np.linspace(-2, 2, 9)[:, None]
