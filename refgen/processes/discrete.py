@@ -2,8 +2,8 @@ r"""Paths whose time is a whole number, and the chain that every path is between
 
 Shapes     t : an int or (N,) ints, 0 data .. T noise    a, b, da, db : (T + 1,) float64
            sigma : (L,), falling
-Sources    song2021-sde  appendix B (the chains of VP and VE), eq. 9 (their limit);
-           song2019-ncsn  section 4 (noise levels);  ho2020-ddpm  eq. 7 (the posterior)
+Sources    song2021-sde  eq. 8, 10 (the chains of VE and VP), 9, 11 (their limits), appendix B;
+           song2019-ncsn  section 4 (noise levels);  ho2020-ddpm  eq. 6, 7 (the posterior)
 
 A schedule is a path that is known at whole times. Its levels are known there, its rates are not:
 they are told from the neighbours, in units of one step, and are finite at both ends.
@@ -16,7 +16,7 @@ a² + b² = 1 this is a schedule with the path's own marginals,
 
     β_t = 1 − a(t/T)² / a((t − 1)/T)²                                                    (PD.3)
 
-which is β(t/T)/T up to O(1/T²): the chain of the lectures and the SDE have one limit.
+which on VP is β(t/T)/T up to O(1/T²): the chain of the lectures and the SDE have one limit.
 
 The noise levels of a walk count from the largest, σ_1 > ... > σ_L. As a path they are
 
@@ -27,11 +27,13 @@ noise that only grows:
 
     x_t given x_s ~ N(r x_s, v I),   r = a_t/a_s,   v = b_t² − r² b_s²                   (PD.5)
 
-For VP r² + v = 1, the step of the lectures; for VE r = 1 and v = σ_t² − σ_s². Given the data too,
-Bayes' rule averages x_t/r and a_s data with the precisions r²/v and 1/b_s²:
+Where a² + b² = 1 so is r² + v, the step of the lectures; for VE r = 1 and v = σ_t² − σ_s². Given
+the data too, Bayes' rule averages x_t/r and a_s data with the precisions r²/v and 1/b_s²:
 
     x_s given x_t and the data ~ N(p x_t + q data, w I),
     p = r b_s²/b_t²,   q = a_s v/b_t²,   w = v b_s²/b_t²                                 (PD.6)
+
+On a schedule, with s = t − 1, these are the lectures' √α_t = r, β_t = v, μ̃_t and β̃_t = w.
 """
 
 from dataclasses import dataclass

@@ -1,8 +1,10 @@
 r"""A schedule whose ends are learnt: λ falls on a straight line, and the bound says how far.
 
-Shapes     data : (N, *S), D numbers each    error, dbound, terms : (N,), in nats
+Shapes     data : (N, *S), D numbers each    error, dbound : (N,)    terms : (N,), in nats
            γ₀, γ₁ : floats, first and last
 Sources    kingma2021-vdm  sections 3-5 (γ is theirs, −λ)
+
+x = a data + b noise, as on any path (path.py), whose λ = log a²/b² is now −γ:
 
     γ(t) = γ₀ + (γ₁ − γ₀) t,   a² = 1 / (1 + e^γ),   b² = 1 / (1 + e^−γ)                  (LS.1)
     a' = −½ a b² γ',   b' = ½ b a² γ'                                                     (LS.2)
@@ -15,16 +17,18 @@ N(x/a, e^γ₀ I). (Data on a grid have a sum over their bin there instead.)
     diffusion = ½ ∫₀¹ γ' error dt = ½ ∫_{γ₀}^{γ₁} error dγ,   error = E ‖ε̂ − noise‖²      (LS.4)
     reconstruction = ½ D (1 + log 2π + γ₀)                                                (LS.5)
 
-What is left of the way in between, once γ counts instead of t, is its two ends. Any other path with
-these ends has the same diffusion term; it may have another spread among the draws of t, no more.
+(LS.3) is KL[N(a₁ data, b₁² I) ‖ N(0, I)], (LS.4) has the weight elbo of weights.py, (LS.5) is a
+mean over the noise. Of the way in between, once γ counts instead of t, its two ends are left: any
+other path with these ends has the same diffusion term, though draws of t may spread it otherwise.
 
 Gradients. So the integral has the slopes of an integral in its ends, though its integrand, the
-network, sees γ everywhere. They ask for the error at the ends, not for a derivative of the network:
+network, sees γ everywhere. They ask for the error at the ends, not for a derivative of the network
+(that of a₁² is −a₁² b₁², that of b₁² the opposite, that of log b₁² is a₁²):
 
     dγ₁ = ½ error(γ₁) − ½ a₁² (b₁² |data|² + D a₁²)                                       (LS.6)
     dγ₀ = ½ D − ½ error(γ₀)                                                               (LS.7)
 
-For the best network and γ₁ → ∞ the mean bound is the entropy of the data with noise e^γ₀ added.
+For the best network and γ₁ → ∞ the mean bound is the entropy of data + N(0, e^γ₀ I).
 (LS.7) is positive then, and vanishes as γ₀ → −∞: data that have a density ask for no noise at all.
 """
 

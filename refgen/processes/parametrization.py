@@ -19,7 +19,8 @@ averages x_t / √α and √ᾱ_s data with the precisions α / (1 − α) and 1
     mean = √α (1 − ᾱ_s) / (1 − ᾱ_t) x_t + √ᾱ_s (1 − α) / (1 − ᾱ_t) data     (PA.4)
     mean = (x_t − (1 − α) / √(1 − ᾱ_t) noise) / √α                         (PA.5)
 
-On any path. Whatever is predicted is a direction in the plane of data and noise, and so is x:
+On any path. Whatever is predicted is a direction in the plane of data and noise, and so is x
+(a', b' are rates in t and λ = log a²/b²; the mean is that of a step from a, b to a_s, b_s):
 
     x = a data + b noise,   y = p data + q noise                           (PA.6)
 
@@ -35,14 +36,14 @@ Two directions determine the plane unless they are one. Δ, the area between the
 
     Δ = a q − b p,   data = (q x − b y) / Δ,   noise = (a y − p x) / Δ     (PA.8)
 
-and one prediction becomes another, y' = p' data + q' noise, as
+and one prediction becomes another, ỹ = p̃ data + q̃ noise, as
 
-    y' = ((p' q − q' p) x + Δ' y) / Δ                                      (PA.9)
+    ỹ = ((p̃ q − q̃ p) x + Δ̃ y) / Δ,   Δ̃ = a q̃ − b p̃                        (PA.9)
 
-At given x an error of one is an error of the other times Δ'/Δ; every weight of a loss follows from
+At given x an error of y is one of ỹ when multiplied by Δ̃/Δ; every weight of a loss follows from
 that (weights.py). Where Δ = 0 a prediction says nothing that x does not: the noise and the score
 where no signal is left (a = 0), the data where no noise is (b = 0). v says something everywhere.
-Score, mean and, on most paths, velocity have no finite value at b = 0.
+Score, mean and, where b begins like √t, velocity have no finite value at b = 0.
 """
 
 from typing import NamedTuple
@@ -194,7 +195,7 @@ def convert(
     array([[0.04]])
     """
     of_x, of_y = coefficients(source, target, levels, earlier)
-    new: Array = _column(of_x, x) * x + _column(of_y, x) * y
+    new: Array = column(of_x, x) * x + column(of_y, x) * y
     return new
 
 
@@ -206,7 +207,7 @@ def taught(
     Raises ValueError as direction does.
     """
     p, q = direction(kind, levels, earlier)
-    y: Array = _column(p, data) * data + _column(q, data) * noise  # (PA.6)
+    y: Array = column(p, data) * data + column(q, data) * noise  # (PA.6)
     return y
 
 
@@ -256,12 +257,12 @@ def anywhere(mask: Array | bool) -> bool:
     return bool(np.any(mask)) if isinstance(mask, bool | np.generic | np.ndarray) else False
 
 
-def _column(c: Time, x: Array) -> Array | float:
+def column(c: Time, x: Array) -> Array | float:
     """Return a coefficient ready to multiply (N, *S), in the precision and at the place of x."""
     if np.ndim(c) == 0:
         scalar: float = c.item() if hasattr(c, "item") else c
         return scalar
-    column: Array = np.reshape(c, (-1,) + (1,) * (x.ndim - 1))
-    column = column if column.dtype.kind == "c" else column.astype(x.real.dtype)
-    there = isinstance(x, np.ndarray) or not isinstance(column, np.ndarray)
-    return column if there else np.asarray(column, like=x)
+    each: Array = np.reshape(c, (-1,) + (1,) * (x.ndim - 1))
+    each = each if each.dtype.kind == "c" else each.astype(x.real.dtype)
+    there = isinstance(x, np.ndarray) or not isinstance(each, np.ndarray)
+    return each if there else np.asarray(each, like=x)

@@ -7,7 +7,7 @@ Sources    ho2020-ddpm  section 4 (linear);  nichol2021-improved  eq. 17 (cosine
            lin2024-zero-snr  algorithm 1 (the last level)
 
     α_t = 1 − β_t,   ᾱ_t = Π_{s ≤ t} α_s,   x_t = √ᾱ_t data + √(1 − ᾱ_t) noise      (S.1)
-    β̃_t = β_t (1 − ᾱ_{t−1}) / (1 − ᾱ_t),   the variance of x_{t−1} given x_t and x_0 (S.2)
+    β̃_t = β_t (1 − ᾱ_{t−1}) / (1 − ᾱ_t),   the variance of x_{t−1} given x_t and the data (S.2)
 
     constant     β_t = β                                                              (S.3)
     linear       β_t from β_1 to β_T in equal steps                                   (S.4)
@@ -19,7 +19,11 @@ Sources    ho2020-ddpm  section 4 (linear);  nichol2021-improved  eq. 17 (cosine
 
 With offset o = 0 the cosine moves uniformly on the arc (√ᾱ, √(1 − ᾱ)). With any offset
 f(T) = 0, and at ᾱ_T = 0 the noise says nothing about the data: β_max < 1 keeps it away from there.
-β̃_1 = 0: given x_0 there is nothing left to draw at the last step.
+β̃_1 = 0: given the data there is nothing left to draw at the last step.
+
+Lecture 1 writes σ̃_t² for β̃_t. Lecture 4 prints 0.04 for the linear schedule's β_T, which was 0.02,
+and clips α_t at both ends where ᾱ_t, or β_t from above, is meant (`refgen verify --errata`: E13,
+E26).
 
 Most schedules keep some signal at T, but sampling starts from none. What a network has learnt to
 read there, the mean brightness of an image say, it then reads from noise. Shifting and stretching
@@ -71,8 +75,10 @@ class Schedule:
                 "refgen.processes.zero_terminal(schedule) makes such a schedule"
             )
         for t in np.flatnonzero(~((inside > 0) & (inside < 1)))[:1] + 1:
-            why = {True: "ᾱ becomes 0 there and the noise says nothing about the data"}.get(
-                bool(beta[t] >= 1), "no noise is added there and the bound divides by it"
+            why = (
+                "ᾱ becomes 0 there and the noise says nothing about the data"
+                if beta[t] >= 1
+                else "no noise is added there and the bound divides by it"
             )
             raise ValueError(
                 f"{self.name} schedule: beta[{t}] = {beta[t]:.6g} is not inside (0, 1): {why}. "

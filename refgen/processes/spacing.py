@@ -6,7 +6,8 @@ Sources    lin2024-zero-snr  table 2 (leading, trailing, linspace);
            nichol2021-improved  section 4 (respacing);  dhariwal2021-adm  (sections);
            karras2022-edm  eq. 5;  lu2022-dpm-solver-pp  (uniform in λ)
 
-Samplers walk a list and do no arithmetic on t. With round(x) = ⌊x + ½⌋ and i = S .. 1:
+Samplers walk a list and do no arithmetic on t. Every list ends at t_0 = 0. Beside schedule.py's
+stride, t_i = ⌊i T/S⌋, there are, for i = S .. 1 and with round(x) = ⌊x + ½⌋,
 
     leading     t_i = 1 + (i − 1) ⌊T/S⌋                                                  (SP.1)
     trailing    t_i = round(i T/S)                                                       (SP.2)
@@ -15,7 +16,7 @@ Samplers walk a list and do no arithmetic on t. With round(x) = ⌊x + ½⌋ and
                 out even), and a part of n levels is visited c times, at its levels
                 1 + round(j (n − 1)/(c − 1)),  j = 0 .. c − 1, or at its first           (SP.4)
 
-    list        begins at                   passes 1            ends at    calls
+    list        begins at                   visits t = 1        ends at    calls
     stride      T                           if S > T/2          0          S
     trailing    T                           if S > 2T/3         0          S
     leading     1 + (S − 1) ⌊T/S⌋           always              0          S
@@ -26,14 +27,14 @@ Samplers walk a list and do no arithmetic on t. With round(x) = ⌊x + ½⌋ and
 
 A list that begins below T starts from more signal than a draw of N(0, I) has: leading, the oldest,
 begins at 901 of 1000 for ten steps, and at 1 for one. Two lists of noise over signal, the first
-bending towards small σ as ρ grows, the second the same for ρ → ∞:
+bending towards small σ as ρ grows, the second the same for ρ → ∞. As times do, levels count down
+to 0, so that σ_S is the largest (in schedule.py's geometric list it is σ_1):
 
-    karras        σ_i = (σ_S^{1/ρ} + (S − i)/(S − 1) (σ_1^{1/ρ} − σ_S^{1/ρ}))^ρ,
-                  where i counts from S, the largest, to 1, and then comes 0             (SP.5)
+    karras        σ_i = (σ_S^{1/ρ} + (S − i)/(S − 1) (σ_1^{1/ρ} − σ_S^{1/ρ}))^ρ, then 0  (SP.5)
     log uniform   σ_i = σ_S (σ_1/σ_S)^((S − i)/(S − 1)), then 0: even in λ = −2 log σ    (SP.6)
 
-A path turns them into times exactly. A schedule has the nearest level, moved where two would be
-one, so that S calls see S levels:
+A path turns them into times exactly. A schedule has the nearest level, t_i, moved where two would
+be one, so that S calls see S levels; from i = S down, with t_{S+1} = T + 1,
 
     t_i ← min(max(t_i, i), t_{i+1} − 1)                                                  (SP.7)
 

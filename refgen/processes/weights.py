@@ -9,14 +9,15 @@ A weight is the w on the error of the noise, and everything else follows:
 
     loss = w ‖ε̂ − noise‖²                                                                (WE.1)
 
-At given x the errors of all predictions are one error in different units: ŷ − y = Δ τ, with Δ the
-kind's area (PA.8) and the same τ for all. The noise has Δ = a, so in any kind
+At given x = a data + b noise the errors of all predictions are one error in different units:
+ŷ − y = Δ τ, with Δ the kind's area (PA.8) of parametrization.py, and the same τ for all by (PA.9).
+The noise has Δ = a, so in any kind
 
     loss = W ‖τ‖² = w_kind ‖ŷ − y‖²,   W = a² w,   w_kind = W / Δ²                       (WE.2)
 
 A loss so weighted is one function of the network's parameters, whatever the network says: not the
 minimum alone is the same, so is every gradient. W has no pole where a = 0, as w may have; where
-a² + b² = 1 it is the weight on the error of v. With SNR = a²/b²:
+a² + b² = 1 it is the weight on the error of v. With SNR = a²/b² = e^λ:
 
     name        W                       w on the noise      w on the data
     simple      a²                      1                   SNR                          (WE.3)
@@ -27,14 +28,17 @@ a² + b² = 1 it is the weight on the error of v. With SNR = a²/b²:
     p2          a² (k + SNR)^−γ         (k + SNR)^−γ        SNR (k + SNR)^−γ             (WE.8)
     elbo        ½ a² |λ'| = a Δ_velocity / b                                             (WE.9)
 
-elbo is the bound in nats, for t uniform in [0, 1]. Of T steps, the term of one step is the KL of
-two Gaussians whose means are apart, ½ ‖mean error‖² / σ²; T makes the mean over steps a sum:
+elbo is what the bound has of the network, in nats, for t uniform in [0, 1]; it is the limit of T
+steps. The term of a step, from t down to s, is the KL of two Gaussians whose means are apart,
+½ ‖mean error‖² / σ² and a constant; T makes the mean over steps a sum. The model's σ² is v of
+discrete.py's (PD.5), or w of its (PD.6), which are the lectures' β_t and β̃_t:
 
     elbo of a step   W = T Δ_mean² / 2σ²                                                 (WE.10)
     σ² = v,  or  v b_s²/b²                                                               (WE.11)
 
 With the second, the true posterior's, w = ½ T (e^(λ_s − λ) − 1), which tends to ½ |λ'|; it does not
-exist for the step to s = 0, where the posterior has no variance.
+exist for the step to s = 0, where the posterior has no variance. With s = t − 1 and the σ_t² of
+either, w/T is the lectures' weight (1 − α_t)² / (2 σ_t² α_t (1 − ᾱ_t)) of the noise's error.
 """
 
 from collections.abc import Callable
