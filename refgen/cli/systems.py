@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import shutil
+import textwrap
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,16 +102,27 @@ def acceptance(entry: "Entry") -> dict[str, Any]:
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
+    """Return a line for each system and, folded below it, what it is accepted by and has shown."""
     lines = []
     for row in rows:
         works = terms.paint("yes", "green") if row["works"] else terms.paint("NO", "red")
         given = ", ".join(f"L{n}" for n in row["lectures"])
-        measured = row["acceptance"]["measured"]
-        lines.append([row["id"], row["family"], given, works, row["acceptance"]["bar"]])
-        if measured is not None:
+        lines.append([row["id"], row["family"], given, works])
+    head, *body = terms.table(["id", "family", "lectures", "works"], lines).splitlines()
+    text = [head]
+    for line, row in zip(body, rows, strict=True):
+        text += [line, *_folded("asked", row["acceptance"]["bar"])]
+        if (measured := row["acceptance"]["measured"]) is not None:
             figures = ", ".join(f"{name} {_figure(value)}" for name, value in measured.items())
-            lines.append(["", "", "", "", f"measured: {figures}"])
-    return terms.table(["id", "family", "lectures", "works", "accepted by"], lines)
+            text += _folded("measured", figures)
+    return "\n".join(text)
+
+
+def _folded(title: str, text: str) -> list[str]:
+    """Return the text after a title, no wider than the terminal."""
+    width = max(40, shutil.get_terminal_size((100, 24)).columns)
+    first, more = f"  {title:<10}", " " * 12
+    return textwrap.wrap(text, width, initial_indent=first, subsequent_indent=more)
 
 
 def _figure(value: Any) -> str:
