@@ -1,7 +1,7 @@
 r"""Consistency models: one call from noise to data, and a second one, or more, to make it better.
 
-Shapes     N batch, *S axes of one example.   data, x, z, f : (N, *S)
-           σ : levels, rising from ε to σ_max
+Shapes     N batch, *S axes of one example.   data, x, z, f, D : (N, *S)
+           σ, τ : levels between ε and σ_max
 Lectures   0 ("sampling is expensive: DDIM, consistency models, distillation")
 Sources    song2023-consistency  algorithms 1-3;
            song2024-improved-consistency  section 3 (pseudo-Huber, weights, doubling);
@@ -9,25 +9,30 @@ Sources    song2023-consistency  algorithms 1-3;
 
 f(x, σ) names the beginning, at level ε, of the path of the flow that x lies on: one network
 between a skip and a scale, so that f(x, ε) = x holds from the start (objectives/precondition.py).
-Neighbouring levels teach each other (objectives/consistency.py), on a grid that grows finer:
+Every level is taught by the one below it (objectives/consistency.py). Of K steps of training, step
+k does so on a grid of
 
-    levels of step k of K:   coarse · 2^⌊k/stage⌋ + 1, at most fine + 1                   (CM.1)
+    min(coarse 2^⌊k/stage⌋, fine) + 1 levels,
+    stage = ⌊K / (m + 1)⌋,   m = ⌈log₂(fine/coarse)⌉ doublings                            (CS.1)
 
 since far neighbours carry what is known near the data to the noise in few steps, with an error
 that near ones then take away. There are two ways to teach it:
 
-    training        x' = data + σ_n z, no teacher                                        (CM.2)
-    distillation    x' a step of Heun's rule of a teacher D of E[data | x], who learns first,
-                    by w ‖D(data + σ z, σ) − data‖², w = (σ² + σ_d²) / (σ σ_d)²            (CM.3)
+    training        x' = data + σ_n z, no teacher                                        (CS.2)
+    distillation    x' a step of Heun's rule with a teacher D of E[data | x], who learns first, by
+                    w ‖D(data + σ z, σ) − data‖²,   w = (σ² + σ_d²) / (σ σ_d)²,
+                    log σ ~ N(log σ_d − ½, 1.2²)                                          (CS.3)
 
-The student is the teacher's heir: it begins as D, which is right where σ is small. Its target f⁻
-is itself, or its own moving average. Sampling forgets a part of what was said and says it again:
+The student is the teacher's heir: it begins with the parameters of D, and where σ is small f and D
+are nearly the same. Its target f⁻ is itself, or its own moving average. Sampling forgets a part of
+what was said and says it again, at levels τ of a grid that has one more, ε, at its end:
 
-    x₁ = σ_max z,   data₁ = f(x₁, σ_max)                                                 (CM.4)
-    x_i = data_{i−1} + √(τ_i² − ε²) z_i,   data_i = f(x_i, τ_i),   σ_max > τ_2 > ... > ε    (CM.5)
+    x₁ = σ_max z,   data₁ = f(x₁, σ_max)                                                 (CS.4)
+    x_i = data_{i−1} + √(τ_i² − ε²) z_i,   data_i = f(x_i, τ_i),   σ_max > τ_2 > ... > ε    (CS.5)
 
-data_{i−1} has noise of level ε already, hence the root. An exact f draws from the data, with noise
-of level ε, after any number of steps; one that is not is corrected by τ's where it is better.
+data_{i−1} has noise of level ε already, hence the root. An exact f draws data with noise of level
+ε after any number of calls, but for what σ_max z lacks of the data's own spread. What another f
+gets wrong at σ_max is drowned in noise of level τ and said anew from there, where f is better.
 """
 
 import math
@@ -73,11 +78,11 @@ def sample_multistep(
     """
     if not levels or any(s >= t for t, s in pairwise(levels)) or levels[-1] <= first:
         raise ValueError(f"levels fall, one at least, and stay above {first}, not {levels[:6]}")
-    data = jump(x, levels[0])  # (CM.4)
+    data = jump(x, levels[0])  # (CS.4)
     for i, level in enumerate(levels[1:], 1):
         z = noise.at("step", i).normal(x.shape, dtype=x.dtype, normals=ops.normals)
         x = data + math.sqrt(level * level - first * first) * z
-        data = jump(x, level)  # (CM.5)
+        data = jump(x, level)  # (CS.5)
     return data
 
 
@@ -200,7 +205,7 @@ class ConsistencyModel:
     ) -> tuple[dict[str, Array], Grads]:
         """Return (loss of each example, gradient of the mean loss) of the teacher."""
         objective = self.denoising
-        terms, cache = objective.forward(params["teacher"], batch, noise)  # (CM.3)
+        terms, cache = objective.forward(params["teacher"], batch, noise)  # (CS.3)
         return terms, mean_gradient(objective, terms, cache)
 
     def gradient(
@@ -209,7 +214,7 @@ class ConsistencyModel:
         """Return (loss of each example, gradient of the mean loss) of the model."""
         step, steps, average = stage or (0, 1, params)
         count = self.fine + 1 if stage is None else self.count_at(step, steps)
-        teacher = average["teacher"] if self.taught else None  # (CM.2), or (CM.3)
+        teacher = average["teacher"] if self.taught else None  # (CS.2), or (CS.3)
         objective = self.loss(count, teacher)
         target = average["model"] if self.target == "average" else None
         terms, cache = objective.forward(params["model"], batch, noise, target=target)
@@ -217,7 +222,7 @@ class ConsistencyModel:
 
     def count_at(self, step: int, steps: int) -> int:
         """Return how many levels a step of training has."""
-        return curriculum(step, steps, self.coarse, self.fine)  # (CM.1)
+        return curriculum(step, steps, self.coarse, self.fine)  # (CS.1)
 
     def sample(
         self, params: Any, count: int, noise: Noise, *, sampler: str = "", steps: int = 0

@@ -1,6 +1,6 @@
 r"""An energy-based model: learn an unnormalised log density, walk up its score by Langevin's steps.
 
-Shapes     N batch, D coordinates of an example.   data, x : (N, *shape)    g : (N,)
+Shapes     N batch, D coordinates of an example.   data, x, z : (N, *shape)    g : (N,)    p : (M,)
 Lectures   4 (exp(f)/Z, score, Langevin)
 Sources    lecun2006-energy;  hinton2002-contrastive-divergence;  salimans2021-energy;
            song2019-ncsn  (annealed Langevin)
@@ -8,20 +8,20 @@ Sources    lecun2006-energy;  hinton2002-contrastive-divergence;  salimans2021-e
 The density is p(x) = exp(g(x)) / Z. Three ways to teach it, the setting `method`:
 
     likelihood     −log p, Z a sum over a grid of the line or the plane (objectives.ebm)
-    contrastive    g(x⁻) − g(x), where x⁻ is `chain` Langevin steps from the example x: they
-                   end in p only if they are many, so this is the likelihood's gradient, nearly
+    contrastive    g(x⁻) − g(x), where x⁻ is reached by `chain` Langevin steps from the example x:
+                   a draw of p only after many, so this is the likelihood's gradient, nearly
     denoising      the score of noised data at `rungs` levels (objectives.noisy_energy): no Z, no
-                   walk, any D. The model is then of data + σ noise, σ the smallest level
+                   walk, any D. The density is then that of data + σ noise, σ the least level
 
-and three ways to draw, of which each method has one by default:
+and three ways to draw, each the default of one method:
 
-    grid           a cell of the line or the plane with probability p_m, a place in it by lot:
-                   where Z is a sum, so is the rest                                      (EM.2)
-    langevin       x ← x + ε ∇g(x) + √(2ε) z, from the base; contrastive                 (EM.1)
-    annealed       the walk of samplers.langevin through the levels of `denoising`
+    grid           of likelihood: Z is a sum, and so is all else. A cell of the grid with its
+                   probability p_m, and a place in the cell by lot                       (ES.1)
+    langevin       of contrastive: x ← x + ε ∇g(x) + √(2ε) z, from the base              (ES.2)
+    annealed       of denoising: the walk of samplers.langevin down through the levels
 
-Plain Langevin keeps every point in the mode that it first meets, for as long as anyone waits; noise
-of falling levels lets points cross. What each is worth is held against the grid.
+Plain Langevin keeps every point in the mode that it meets first, for as long as anyone waits; noise
+of falling levels lets points cross. On the line and in the plane a walk is judged by the grid.
 """
 
 import math
@@ -40,7 +40,7 @@ from refgen.ops.protocol import Ops
 from refgen.processes.schedule import geometric
 from refgen.samplers.langevin import sample_annealed_langevin, sample_langevin
 from refgen.systems.system import Turn, refuse_sampler
-from refgen.systems.walking import by_parts
+from refgen.systems.walking import by_parts, mean_gradient
 from refgen.typing import Array, Grads, Params
 
 FINER = 4  # times as many points an axis, to draw from a grid
@@ -146,14 +146,13 @@ class EBM:
             objective = Contrast(self._energy)
             walked = self._walk(params, flat, noise.at("chain"), self.chain)
             terms, cache = objective.value(theta, flat, walked)
+        elif self.method == "likelihood":
+            objective = self.likelihood
+            terms, cache = objective.forward(theta, flat)
         else:
-            objective = (
-                self.likelihood
-                if self.method == "likelihood"
-                else NoisyEnergyMatching(self.levels_of_noise, self.sigmas, self.ops)
-            )
+            objective = NoisyEnergyMatching(self.levels_of_noise, self.sigmas, self.ops)
             terms, cache = objective.forward(theta, flat, noise)
-        return terms, objective.backward(np.full_like(terms["loss"], 1 / len(batch)), cache)
+        return terms, mean_gradient(objective, terms, cache)
 
     def log_density(self, params: Any, x: Array) -> Array:
         """Return log p(x) of points on the line or the plane, (N,), in nats."""
@@ -216,7 +215,7 @@ class EBM:
 
         return sample_langevin(
             score, x, noise, step=self.plain_step, steps=steps, ops=self.ops
-        )  # (EM.1)
+        )  # (ES.2)
 
     def _from_grid(self, params: Any, count: int, noise: Noise) -> Array:
         """Draw from the cells of a finer grid than that of the constant, (count, D)."""
@@ -227,7 +226,7 @@ class EBM:
         cell = np.searchsorted(running, noise.at("cell").uniform(count).astype(np.float64))
         inside = noise.at("inside").uniform((count, self.dim)) - 0.5
         width = 2 * self.edge / (fine.points - 1)
-        x = fine.grid[np.minimum(cell, len(p) - 1)] + width * inside  # (EM.2)
+        x = fine.grid[np.minimum(cell, len(p) - 1)] + width * inside  # (ES.1)
         return self.ops.put(x.astype(like.dtype))
 
     @property

@@ -1,25 +1,28 @@
 r"""Progressive distillation: a teacher of many steps, and students who halve them again and again.
 
-Shapes     N batch, *S axes of one example.   data, x, v, D : (N, *S)    times : falling, 1 to 0
+Shapes     N batch, *S axes of one example.   data, noise, x, v, D : (N, *S)
+           a = cos(½πt), b = sin(½πt) : (N,)    times : falling, 1 to 0
 Lectures   0 ("sampling is expensive: DDIM, consistency models, distillation")
 Source     salimans2022-distillation  algorithms 1 (teacher), 2 (rounds), section 4 (v, weight)
 
-On the circle x = cos(½πt) data + sin(½πt) noise a network predicts v, from which the data follow
-even at t = 1, where x is noise alone and names nothing:
+On the circle x = a data + b noise a network predicts v = a noise − b data, from which the data
+follow even at t = 1, where x is noise alone and says nothing of them:
 
     teacher     W ‖v̂(x, t) − v‖²,   W = max(a², b²),   t ~ U(0, 1)                       (PS.1)
     D = a x − b v̂(x, t),   held within ±clip                                            (PS.2)
 
-A sampler of K steps walks t = 1, 1 − 1/K, .. 0 by DDIM along D. The first student takes half of
-the teacher's steps, the second half of the first's, each as its teacher's heir, and each taught
-that one of its steps is two of its teacher's (objectives/distillation.py):
+for a x − b v = (a² + b²) data. A sampler of K steps walks t = 1, 1 − 1/K, .. 0 by DDIM along D. The
+first student takes half of the teacher's steps, the second half of the first's. Each begins as its
+teacher's heir, and is taught that one of its steps is two of its teacher's, x being noised to one
+of its own K times t > 0 (objectives/distillation.py):
 
     steps       first → first/2 → ... → last,   a player for each                       (PS.3)
-    student     W ‖v̂ − v*‖²,   x at one of its own K times, v* what two steps imply       (PS.4)
+    student     W ‖v̂(x, t) − v*‖²,   v* what its teacher's two steps from x imply        (PS.4)
 
-Every network stays: with K steps the student of K walks, with more than any has, the teacher. The
-target of a round needs a teacher who stands still: its moving average, which is final when its part
-of the training is over, and which the student began as.
+All networks are kept. Asked for K steps, the student of K walks; asked for as many as the first
+teacher has, or more, that teacher. A target needs a teacher who stands still, and here it is the
+teacher's moving average: it is final when its part of the training is over, and it is what the
+student began as.
 """
 
 from collections.abc import Callable, Sequence
