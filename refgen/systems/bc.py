@@ -1,13 +1,23 @@
-"""Behaviour cloning: do what was shown most likely to be done; see refgen.models.policy.
+r"""Behaviour cloning: do what was shown, as likely as it was shown.
 
+Shapes     N rows, H actions of a plan.   c : (N, 2), or (N, 4) with the goal    plan : (N, 2 H)
+           loss : (N,), in nats
 Lectures   0 (imitation learning as conditional generation)
 Sources    pomerleau1988-alvinn
+
+An expert's state, and the goal if it is told, is what a picture's label is: c. Its next H actions
+are the picture.
+
+    loss = −log π(plan | c)                                                            (BC.1)
+    acting:  observe c, plan by the mode of π or by a draw, do the first `execute` actions of the
+             plan, and observe again                                                   (BC.2)
+
+π is a Gaussian or a table of cells (models/policy.py). It learns where the expert has been, and
+acts where it has come to itself: that may be elsewhere (exact/tightrope.py).
 """
 
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
-
-import numpy as np
 
 from refgen import ops as reference
 from refgen.data.demonstrations import ACTION, FIRST, STATE
@@ -16,6 +26,7 @@ from refgen.noise import Noise
 from refgen.ops.protocol import Ops
 from refgen.systems.policy import observed_of, paths_of, planned_of, refuse_rows, roll
 from refgen.systems.system import Turn, refuse_sampler
+from refgen.systems.walking import mean_gradient
 from refgen.typing import Array, Grads, Params
 
 POLICIES = ("gaussian", "categorical")
@@ -72,8 +83,8 @@ class BC:
     def gradient(self, params: Any, batch: Array, noise: Noise) -> tuple[dict[str, Array], Grads]:
         """Return (loss of each row in nats, gradient of the mean loss). Nothing is drawn."""
         told, done = observed_of(batch, self.goal), planned_of(batch, self.chunk)
-        loss, cache = self.model.forward(params["model"], told, done)
-        return {"loss": loss}, self.model.backward(np.full_like(loss, 1 / len(batch)), cache)
+        loss, cache = self.model.forward(params["model"], told, done)  # (BC.1)
+        return {"loss": loss}, mean_gradient(self.model, {"loss": loss}, cache)
 
     def act(
         self, params: Any, observed: Array, noise: Noise, *, sampler: str = "", steps: int = 0
@@ -87,7 +98,8 @@ class BC:
             plan = self.model.mode(theta, observed)
         else:
             plan = self.model.draw(theta, observed, noise)
-        return plan.reshape(len(plan), self.chunk, ACTION)[:, : self.execute or self.chunk]
+        plan = plan.reshape(len(plan), self.chunk, ACTION)
+        return plan[:, : self.execute or self.chunk]  # (BC.2)
 
     def sample(
         self, params: Any, count: int, noise: Noise, *, sampler: str = "", steps: int = 0

@@ -1,7 +1,19 @@
-"""A diffusion policy: a plan of actions, denoised beside what is observed.
+r"""A diffusion policy: a plan of actions, denoised beside what is observed.
 
+Shapes     N rows, H actions of a plan.   c : (N, 2), or (N, 4) with the goal
+           plan, a, ε : (N, 2 H)    t : (N,) in 1 .. T    loss : (N,)
 Lectures   0 (imitation learning as conditional generation)
 Sources    chi2023-diffusion-policy;  ho2020-ddpm;  song2021-ddim
+
+π(plan | c) is whatever a diffusion of plans ends in. c is told to the network and never noised:
+
+    loss = w_t ‖ε̂(√ᾱ_t plan + √(1 − ᾱ_t) ε, t, c) − ε‖²                               (DF.1)
+    acting:  observe c, a ~ N(0, I) at level T, then steps of DDIM or of the ancestral
+             sampler down to level 0, all with the same c                              (DF.2)
+             do the first `execute` of the H actions, and observe again                (DF.3)
+
+Where the expert goes either way, a Gaussian's best plan is the mean of both (bc.py). A diffusion
+has no need to choose one shape of π: by its noise a plan goes one way or the other.
 """
 
 from dataclasses import dataclass, field
@@ -20,6 +32,7 @@ from refgen.processes import SCHEDULES, Schedule, stride
 from refgen.samplers import sample_ancestral, sample_ddim
 from refgen.systems.policy import observed_of, paths_of, planned_of, refuse_rows, roll
 from refgen.systems.system import Turn, refuse_sampler
+from refgen.systems.walking import mean_gradient
 from refgen.typing import Array, Grads, Params
 
 
@@ -90,8 +103,8 @@ class DiffusionPolicy:
         """Return (loss of each row, gradient of the mean loss)."""
         objective = self.objective(observed_of(batch, self.goal))
         plans = planned_of(batch, self.chunk)
-        terms, cache = objective.forward(params["model"], plans, noise)
-        return terms, objective.backward(np.full_like(terms["loss"], 1 / len(batch)), cache)
+        terms, cache = objective.forward(params["model"], plans, noise)  # (DF.1)
+        return terms, mean_gradient(objective, terms, cache)
 
     def act(
         self, params: Any, observed: Array, noise: Noise, *, sampler: str = "", steps: int = 0
@@ -116,8 +129,9 @@ class DiffusionPolicy:
             times=times,
             clip=self.clip or None,
             ops=self.ops,
-        )
-        return plan.reshape(count, self.chunk, ACTION)[:, : self.execute or self.chunk]
+        )  # (DF.2)
+        plan = plan.reshape(count, self.chunk, ACTION)
+        return plan[:, : self.execute or self.chunk]  # (DF.3)
 
     def sample(
         self, params: Any, count: int, noise: Noise, *, sampler: str = "", steps: int = 0
