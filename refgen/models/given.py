@@ -9,9 +9,10 @@ is not asked.
 
     y = the first D of mlp([x, condition], t)                              (GV.1)
 
-Adjoint. What was not asked gets no gradient. The condition is data: nothing learns from its own.
+Adjoint. What was not asked gets no gradient. The condition gets what its entries of the input are
+worth, for whoever produced it; where it is data nobody asks.
 
-    dx = the first D of the adjoint of mlp at [dy, 0]                      (GV.2)
+    [dx, dcondition] = the adjoint of mlp at [dy, 0]                       (GV.2)
 
 `refgen.models.told.Told` binds the condition of one batch, and a loss and a sampler see a network
 of (x, t).
@@ -62,12 +63,17 @@ class GivenMLP:
 
     def backward(self, dy: Array, cache: Cache) -> tuple[Array, Grads]:
         """Return (dx, grads)."""
+        dx, _, grads = self.backward_inputs(dy, cache)
+        return dx, grads
+
+    def backward_inputs(self, dy: Array, cache: Cache) -> tuple[Array, Array, Grads]:
+        """Return (dx, dcondition, grads)."""
         cut, mlp_cache = cache
         nothing = np.zeros_like(dy, shape=(dy.shape[0], self.conditions))
         joined, _ = self.ops.concat_forward(dy, nothing)
         dinput, grads = self._mlp.backward(joined, mlp_cache)
-        dx, _ = self.ops.concat_backward(dinput, cut)  # (GV.2)
-        return dx, grads
+        dx, dcondition = self.ops.concat_backward(dinput, cut)  # (GV.2)
+        return dx, dcondition, grads
 
     @property
     def _mlp(self) -> TimeMLP:

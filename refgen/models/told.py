@@ -4,18 +4,19 @@ Shapes     N batch, *S axes of one example, D their product, F features of a lab
            x, y, dx, dy : (N, *S)    t : (N,)    labels : (N,) in 0 .. K, K the null label
 Sources    ho2022-cfg  section 3.2 (the null label);  rombach2022-latent  section 3.3
 
-A UNet and a DiT take labels beside the time. An MLP is handed the label's row of a table beside
-x, and of what it answers the part beside x is kept:
+A UNet and a DiT take labels beside the time. An MLP is given the label's row of a table, as in
+models/given.py:
 
     y = the first D of mlp([x, E[label]], t)                              (TO.1)
 
-Adjoint. What was dropped gets no gradient; the row gets what its entries of the input are worth.
+Adjoint. The condition's gradient (GV.2 there) is the row's:
 
-    [dx, dE] = the adjoint of mlp at [dy, 0]                              (TO.2)
+    dE[k] = Σ dcondition, over examples of label k                        (TO.2)
 
 How loud a label is at the start decides how soon it is heard. Rows of size 0.02, right for words of
 a text, drown beside a time of size 1: after 400 steps on the digits a UNet had not found out that
-there are labels, and with rows of size 1 it drew the digit asked for.
+there are labels, and with rows of size 1 it drew the digit asked for. So the rows of an MLP, and by
+`audible` those of the other two, begin as
 
     E[label] ~ N(0, I)                                                    (TO.3)
 
@@ -33,6 +34,7 @@ from refgen import ops as reference
 from refgen.layers.embedding import Embedding
 from refgen.models.denoiser import denoiser
 from refgen.models.dit import DiT
+from refgen.models.given import GivenMLP
 from refgen.models.mlp import TimeMLP
 from refgen.models.unet import UNet
 from refgen.noise import Noise
@@ -93,20 +95,15 @@ class LabelledMLP:
         index = self._label.labels(labels, x.shape[0])
         rows, lookup = self._label.forward(params["label"], index)
         flat = np.reshape(x, (x.shape[0], -1))
-        joined, cut = self.ops.concat_forward(flat, rows)
-        y, cache = self._mlp.forward(params["mlp"], joined, t)
-        kept, _ = self.ops.concat_backward(y, cut)  # (TO.1)
-        return np.reshape(kept, x.shape), (lookup, cut, cache)
+        y, cache = self._mlp.forward(params["mlp"], flat, t, rows)  # (TO.1)
+        return np.reshape(y, x.shape), (lookup, cache)
 
     def backward(self, dy: Array, cache: Cache) -> tuple[Array, Grads]:
         """Return (dx, grads)."""
-        lookup, cut, mlp_cache = cache
+        lookup, mlp_cache = cache
         flat = np.reshape(dy, (dy.shape[0], -1))
-        nothing = np.zeros_like(flat, shape=(flat.shape[0], FEATURES))
-        joined, _ = self.ops.concat_forward(flat, nothing)
-        dinput, grads = self._mlp.backward(joined, mlp_cache)  # (TO.2)
-        dx, drows = self.ops.concat_backward(dinput, cut)
-        of_label = self._label.backward(drows, lookup)
+        dx, drows, grads = self._mlp.backward_inputs(flat, mlp_cache)
+        of_label = self._label.backward(drows, lookup)  # (TO.2)
         return np.reshape(dx, dy.shape), {"label": of_label, "mlp": grads}
 
     @property
@@ -114,8 +111,8 @@ class LabelledMLP:
         return Embedding(self.classes, FEATURES, null=True)
 
     @property
-    def _mlp(self) -> TimeMLP:
-        return TimeMLP(self.dim + FEATURES, self.hidden, self.blocks, ops=self.ops)
+    def _mlp(self) -> GivenMLP:
+        return GivenMLP(self.dim, FEATURES, self.hidden, self.blocks, self.ops)
 
 
 def audible(params: Any, noise: Noise) -> Params:
