@@ -29,7 +29,8 @@ def denoiser(
     are halved wherever the image is doubled; blocks counts residual blocks, transformer blocks,
     or the blocks on each level of a UNet. An MLP gets at least one unit for each entry of an
     example: a narrower one could not name all of its noise. Levels and patches follow from the
-    image: it is halved down to 4 .. 7 pixels, and cut into patches that make at most 49 tokens.
+    image: a UNet halves it while both sides are even and 8 or more, a DiT cuts it into the smallest
+    patches that make at most 49 tokens.
 
     Raises ValueError for an unknown name, for a UNet or a DiT of anything but images, and for
     sizes that the network refuses.

@@ -8,14 +8,14 @@ What x says about its label depends on how much of x is noise: far from the data
 possible, near to it few are. So the levels stand beside x, as two more channels of an image, the
 same at every pixel, or as two more coordinates of a point:
 
-    logits = net([x, a, b])                                                (NC.1)
+    logits = net([x, a, b])                                                (NK.1)
 
 net is a small convolutional network for images, a residual MLP for points.
 
 Adjoint. The network's own gives a gradient in all that stood side by side. The levels are given,
 so theirs is dropped; the part of x is what a guide climbs.
 
-    [dx, da, db] = (∂net/∂[x, a, b])ᵀ dlogits                              (NC.2)
+    [dx, da, db] = (∂net/∂[x, a, b])ᵀ dlogits                              (NK.2)
 """
 
 from dataclasses import dataclass, field
@@ -78,12 +78,12 @@ class NoisyClassifier:
         each = np.reshape(levels.astype(x.dtype), (-1, *[1] * (x.ndim - 2), LEVELS))
         spread = np.ones_like(x[..., :1]) * each
         joined, cut = self.ops.concat_forward(x, spread)
-        logits, cache = self.network.forward(params, joined)  # (NC.1)
+        logits, cache = self.network.forward(params, joined)  # (NK.1)
         return logits, (cut, cache)
 
     def backward(self, dlogits: Array, cache: Cache) -> tuple[Array, Grads]:
         """Return (dx, grads)."""
         cut, network_cache = cache
         djoined, grads = self.network.backward(dlogits, network_cache)
-        dx, _ = self.ops.concat_backward(djoined, cut)  # (NC.2)
+        dx, _ = self.ops.concat_backward(djoined, cut)  # (NK.2)
         return dx, grads

@@ -12,12 +12,13 @@ Gaussian, one variance for each coordinate of the action and f any network:
 
     π(a | c) = N(f(c), diag exp(logvar))                                       (PO.2)
 
-With a linear f the best f is least squares, whatever logvar, and the best logvar the mean square
-of what it leaves. With any f the optimum is the mean of the actions shown at c, also where nobody
-ever took that mean.
+With a linear f the best f is least squares, whatever logvar, and the best variance exp(logvar) the
+mean square of what it leaves. With any f the optimum is the mean of the actions shown at c, also
+where nobody ever took that mean.
 
 Categorical, over cells of width w = 2L/B that divide [−L, L]^A, uniform within a cell, so that it
-too is a density and its nats compare with the Gaussian's:
+too is a density and its nats compare with the Gaussian's. What lies beyond ±L is taken for the
+nearest cell's:
 
     i_d = ⌊(a_d + L) / w⌋, cut to 0 .. B − 1,   k = Σ_d i_d B^d                (PO.3)
     π(a | c) = softmax(f(c))_k w^−A                                            (PO.4)
