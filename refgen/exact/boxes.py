@@ -13,19 +13,22 @@ inside exactly when the noise lies in [v, u]; within it the noise is a truncated
     E[data | x] = l + (h − l) f,   f = (u − E[noise | x]) / t                         (BX.4)
 
 Both differences cancel when the interval is short, and at a = 0 it is empty. Where
-t max(1, |m|) < 1, with m the middle of [v, u], Gauss-Legendre quadrature takes over: nodes c_i on
-[−½, ½] with weights q_i, good to rounding because the integrand is nearly constant.
+t max(1, |m|) < 1, with m the middle of [v, u], Gauss-Legendre quadrature takes over, along
+m + t c: nodes c_i on [−½, ½] with weights q_i, good to rounding because φ(m + t c) / φ(m) is nearly
+constant.
 
     e_i = q_i exp(−m t c_i − ½ t² c_i²),   (Φ(u) − Φ(v)) / t = φ(m) Σ_i e_i           (BX.5)
     E[noise | x] = m + t Σ_i e_i c_i / Σ_i e_i,   f = ½ − Σ_i e_i c_i / Σ_i e_i       (BX.6)
 
-Elsewhere, with intervals left of 0 mirrored, the tails Φ(−v) > Φ(−u) keep their digits; their
-ratio ρ comes from scaled complementary error functions, whose size is moderate, and
-u² − v² = 2 m t makes φ(u) = φ(v) e^(−m t).
+Elsewhere, an interval whose middle is left of 0 is mirrored, [v, u] ← [−u, −v], which turns the
+noise's sign and makes 1 − f of f. Now Φ(u) − Φ(v) = Φ(−v) − Φ(−u) is a difference of tails, which
+keep their digits, and since u² − v² = 2 m t, φ(u) = φ(v) e^(−m t).
 
     E[noise | x] = (φ(v) / Φ(−v)) (1 − e^(−m t)) / (1 − ρ),   ρ = Φ(−u) / Φ(−v)       (BX.7)
 
-Boxes are then averaged with r_k, the posterior of the box.
+Far out both tails underflow but their ratios do not: Φ(−z) = ½ e^(−z²/2) erfcx(z/√2), with the
+scaled complementary error function erfcx. Boxes are then averaged with r_k, the posterior of the
+box.
 
     log p(x) = log Σ_k w_k Π_d p_kd(x),   r_k ∝ w_k Π_d p_kd(x)                       (BX.8)
 """

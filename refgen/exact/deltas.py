@@ -6,13 +6,14 @@ Sources    karras2022-edm  appendix B.3 (the denoiser of a finite data set)
 Training on a finite set minimises the loss of a distribution that puts 1/K on each of its
 points. Its optimum needs no training: a softmax over squared distances.
 
-    r_k = softmax_k(−|x − a d_k|² / 2b²)                                              (DE.1)
-    E[data | x] = Σ_k r_k d_k                                                         (DE.2)
-    ∇ log p(x) = (a E[data | x] − x) / b²                                             (DE.3)
-    log p(x) = log Σ_k exp(−|x − a d_k|² / 2b²) − log K − ½ D log 2πb²                (DE.4)
+    r_k = softmax_k(−|x − a d_k|² / 2b²)                                              (DL.1)
+    E[data | x] = Σ_k r_k d_k                                                         (DL.2)
+    ∇ log p(x) = (a E[data | x] − x) / b²                                             (DL.3)
+    log p(x) = log Σ_k exp(−|x − a d_k|² / 2b²) − log K − ½ D log 2πb²                (DL.4)
 
-Deltas have no density: log p and the score exist for b > 0 only. As b → 0 the softmax picks the
-nearest data point, so a sampler driven by this world ends on copies of its data.
+They are the densities N(x; a d_k, b² I), averaged. Deltas have none: log p and the score exist for
+b > 0 only. As b → 0 the softmax picks the nearest data point, so a sampler driven by this world
+ends on copies of its data.
 """
 
 from collections.abc import Callable
@@ -65,22 +66,22 @@ class Deltas(World):
 
         def log_p(logits: Array, b: Array) -> Array:
             constant = np.log(len(self.data)) + 0.5 * self.dim * np.log(2 * np.pi * b * b)
-            total: Array = logsumexp(logits) - constant.reshape(-1)  # (DE.4)
+            total: Array = logsumexp(logits) - constant.reshape(-1)  # (DL.4)
             return total
 
         return self._in_chunks(log_p, x, a, b)
 
     def score(self, x: Array, a: Scale = 1.0, b: Scale = 0.0) -> Array:
         """Return ∇ log p(x), (N, D). Raises ValueError where b is 0."""
-        score: Array = (column(a) * self.data_mean(x, a, b) - x) / column(b) ** 2  # (DE.3)
+        score: Array = (column(a) * self.data_mean(x, a, b) - x) / column(b) ** 2  # (DL.3)
         return score
 
     def data_mean(self, x: Array, a: Scale, b: Scale) -> Array:
         """Return E[data | x], (N, D). Raises ValueError where b is 0."""
 
         def average(logits: Array, b: Array) -> Array:
-            r = np.exp(logits - logsumexp(logits)[:, None])  # (DE.1)
-            mean: Array = r @ self.data  # (DE.2)
+            r = np.exp(logits - logsumexp(logits)[:, None])  # (DL.1)
+            mean: Array = r @ self.data  # (DL.2)
             return mean
 
         return self._in_chunks(average, x, a, b)

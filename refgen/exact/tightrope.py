@@ -16,16 +16,17 @@ would there:
 
 Let the policy err with probability ε in every state that the expert comes to: that is what it was
 trained for. Up to its first error it is among those states, so it has erred by step t with
-probability 1 − (1 − ε)^t, and whatever it does elsewhere
+probability 1 − (1 − ε)^t. A mistake at step t is made by no others, so whatever it does elsewhere
 
-    J_T ≤ Σ_{t ≤ T} (1 − (1 − ε)^t) = T − (1 − ε) (1 − (1 − ε)^T) / ε ≈ ½ ε T²        (TR.3)
+    J_T ≤ Σ_{t ≤ T} (1 − (1 − ε)^t) = T − (1 − ε) (1 − (1 − ε)^T) / ε                 (TR.3)
 
-A policy that errs with ε everywhere makes ε T mistakes in any world. The tightrope has both ends
-and what is between. It has two states, on the rope and off it; doing as the expert would leads onto
-the rope, anything else off it, and off the rope the policy does right with probability r.
+which is ½ ε T² while 1 ≪ T ≪ 1/ε. A policy that errs with ε everywhere, on the other hand, makes
+ε T mistakes in any world. The tightrope has both ends and what is between. It has two states, on
+the rope and off it; doing as the expert would leads onto the rope, anything else off it, and off
+the rope the policy does right with probability r.
 
     P^π = ((1 − ε, ε), (r, 1 − r)),   whose eigenvalues are 1 and λ = 1 − ε − r
-    mistake_t = ε / (ε + r) (1 − λ^t)                                                 (TR.4)
+    mistake_t = the probability to be off after t steps = ε / (ε + r) (1 − λ^t)       (TR.4)
     J_T = ε / (ε + r) (T − λ (1 − λ^T) / (ε + r))                                     (TR.5)
 
 r = 0, never shown and never mended, meets the bound. r = 1 − ε gives λ = 0: independent errors,
@@ -87,7 +88,7 @@ class FiniteWorld:
 def worst(error: float, steps: int) -> float:
     """Return the most mistakes that a policy can be expected to make, of error rate ε.
 
-    >>> worst(0.5, 2)  # the first step errs with ½, and then one in two is right so far
+    >>> worst(0.5, 2)  # ½ have erred by the first step, ¾ by the second
     1.25
     """
     return Tightrope(error, 0.0).cost(steps)  # (TR.3)
