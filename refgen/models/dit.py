@@ -5,13 +5,14 @@ Shapes     N batch, H, W image, C channels, k patch, L = (H/k)(W/k) tokens, D fe
 Sources    peebles2023-dit  section 3;  dosovitskiy2021-vit  section 3.1 (patches, positions)
 
     e = silu(W₂ silu(W₁ PE(t)) + E[label])                                       (DT.1)
-    h = patches(x) W + b + P,   P one row for each place                         (DT.2)
+    h = patches(x) W_in + P,   P one row for each place                          (DT.2)
     h ← block(h, e)   for each block                                             (DT.3)
     y = image(((1 + a) norm(h) + b) W_out),   (a, b) = V e                       (DT.4)
 
-Attention does not know where a token stands: without P an image with its patches shuffled
-would give the same noise, shuffled. P starts as large as what the patches bring, or the network
-would spend its first thousand steps on finding out where things are. Row K of E is the null label.
+The first line is layers/condition.py; biases are not written. Attention does not know where a token
+stands: without P an image with its patches shuffled would give the same noise, shuffled. P starts
+as large as what the patches bring, or the network would spend its first thousand steps on finding
+out where things are. Row K of E is the null label.
 
 Adjoint. The blocks backwards; every example used the same P, so dP sums over the batch, and
 every block and the last norm were steered by e, so their gradients in it add:
@@ -120,8 +121,8 @@ class DiT:
         )
         for name in reversed(self._blocks()):
             dh, de_block, grads[name] = layers[name].backward(dh, cache[name])
-            de = de + de_block
-        grads["position"] = np.sum(dh, axis=0)  # (DT.5)
+            de = de + de_block  # (DT.5)
+        grads["position"] = np.sum(dh, axis=0)  # dP of (DT.5)
         dpatches, grads["in"] = layers["in"].backward(dh, cache["in"])
         grads["condition"] = layers["condition"].backward(de, cache["condition"])
         return reference.patchify_backward(dpatches, cache["patches"]), grads

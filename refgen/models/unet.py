@@ -6,16 +6,17 @@ Shapes     N batch, H, W image, C channels of x, C' of a conditioning image, L t
 Sources    ronneberger2015-unet  (the shape, the skips);  ho2020-ddpm  appendix B (residual
            blocks, time, attention at low resolutions);  rombach2022-latent (cross-attention)
 
-    e = silu(W₂ silu(W₁ PE(t)) + E[label])                                           (UN.1)
-    h = conv([x, image])                                                             (UN.2)
-    down, per level:  h ← attend(block(h, e)), remembered;   then half the size       (UN.3)
-    middle:           h ← block(attend(block(h, e)), e)                              (UN.4)
-    up, per level:    h ← attend(block([h, the last remembered], e));   then twice    (UN.5)
-    y = conv(silu(norm(h)))                                                          (UN.6)
+    e = silu(W₂ silu(W₁ PE(t)) + E[label])                                                  (UN.1)
+    h = conv([x, image])                                                                    (UN.2)
+    down, per block:  h ← attend(block(h, e)), remembered;   half the size after a level    (UN.3)
+    middle:           h ← block(attend(block(h, e)), e)                                     (UN.4)
+    up, per block:    h ← attend(block([h, the last remembered], e));   twice after a level (UN.5)
+    y = conv(silu(norm(h)))                                                                 (UN.6)
 
-attend is the identity at the upper levels: attention among W² pixels costs W⁴. Where there
-are tokens, attention to them follows attention among pixels. Row K of E is the null label,
-used where no label is given; a network without classes has no E.
+The first line is layers/condition.py, its biases not written. attend is the identity at the
+upper levels: attention among W² pixels costs W⁴. Where there are tokens, attention to them follows
+attention among pixels. Row K of E is the null label, used where no label is given; a network
+without classes has no E.
 
 Adjoint. The network is a list of moves, and backward takes it from the end. What was
 remembered is felt twice, by the next move and by the block that recalled it, so the two

@@ -3,8 +3,8 @@
 Lectures   0 (imitation learning as conditional generation)
 Sources    ding2019-goal-imitation
 
-The same network, loss and settings as bc; two more numbers are observed. Where one state is left
-for many goals, bc can only learn the mean of them.
+The same network, loss and settings as bc; two more numbers are observed. Where experts leave one
+state for many goals, a Gaussian that is not told which can only learn the mean of what they do.
 """
 
 from dataclasses import dataclass
