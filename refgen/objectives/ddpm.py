@@ -9,10 +9,12 @@ Sources    ho2020-ddpm  eq. 12 (weighted), eq. 14 and algorithm 1 (simple)
     simple: w_t = 1                                                                (DD.3)
     elbo:   w_t = T β_t² / (2 σ_t² α_t (1 − ᾱ_t)),   σ_t² = β_t                     (DD.4)
 
-L_{t−1} is the KL of two Gaussians of fixed variance, |μ̃ − μ|² / 2σ_t² up to terms without
-parameters, and by (PA.5) the two means differ by β_t / √(α_t (1 − ᾱ_t)) times ε̂ − ε. L_0 is
-−log p(x_0 | x_1), the same square with μ̃ = x_0. T makes the mean over t their sum, in nats.
-σ_t² = β_t keeps w_1 finite; β̃_1 = 0 would not.
+L_{t−1} is the KL of two Gaussians of fixed variance, ‖μ̃ − μ‖² / 2σ_t² up to terms without
+parameters, and by (PA.5) of processes/parametrization.py the two means differ by
+β_t / √(α_t (1 − ᾱ_t)) times ε̂ − ε. L_0 is −log p(x_0 | x_1), the same square with μ̃ = x_0. T makes
+the mean over t their sum, in nats. σ_t² = β_t keeps w_1 finite; the posterior's β̃_t, which lectures
+1 and 3 take, is 0 at t = 1. So their weights are for t ≥ 2 (`refgen verify --errata`: E17, and E02,
+E07 and E08 for bars and norms that stand otherwise in lectures 0, 1 and 4).
 
 Adjoint. Nothing but the prediction depends on parameters:
 
@@ -29,6 +31,7 @@ from refgen.noise import Noise
 from refgen.ops.home import beside
 from refgen.ops.protocol import Ops
 from refgen.processes import Schedule
+from refgen.processes.parametrization import refuse_blind
 from refgen.typing import Array, Cache, Grads
 
 WEIGHTS = ("simple", "elbo")
@@ -37,10 +40,13 @@ WEIGHTS = ("simple", "elbo")
 def loss_weights(schedule: Schedule, weight: str) -> Array:
     """Return w_0 .. w_T, (T + 1,) float64; w_0 = 0 since t = 0 is the data.
 
-    Raises ValueError for a weight that is not one of WEIGHTS.
+    Raises ValueError for a weight that is not one of WEIGHTS, and for a schedule on which no signal
+    is left at T: there the noise is x itself, and α_T = 0 divides in (DD.4).
     """
     if weight not in WEIGHTS:
         raise ValueError(f"unknown loss weight {weight!r}; there are {', '.join(WEIGHTS)}")
+    if schedule.alpha_bar[-1] == 0:
+        refuse_blind("noise", schedule)
     w = np.ones(schedule.T + 1)  # (DD.3)
     if weight == "elbo":
         beta, alpha, alpha_bar = schedule.beta[1:], schedule.alpha[1:], schedule.alpha_bar[1:]
@@ -61,7 +67,7 @@ class Predictor(Protocol):
 
 @dataclass(frozen=True)
 class NoisePrediction:
-    """The loss of a network ε̂(x, t) under a schedule. Raises ValueError for an unknown weight."""
+    """The loss of a network ε̂(x, t) under a schedule. Raises ValueError as loss_weights does."""
 
     model: Predictor
     schedule: Schedule

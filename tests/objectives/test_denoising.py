@@ -247,6 +247,9 @@ def test_what_cannot_be_is_refused_with_the_reason():
         Denoising(Line(), schedule, "epsilon")
     with pytest.raises(ValueError, match="predict v there"):
         Denoising(Line(), zero_terminal(schedule), "noise")
+    for weight in ("simple", "elbo"):
+        with pytest.raises(ValueError, match="at t = 10 no signal is left"):
+            NoisePrediction(Line(), zero_terminal(schedule), weight)
     with pytest.raises(ValueError, match="predict v there"):
         Denoising(Line(), CosinePath(), "noise")  # no signal is left at t = 1, which is drawn
     Denoising(Line(), CosinePath(), "v")
