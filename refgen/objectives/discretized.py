@@ -1,38 +1,40 @@
 r"""The probability of a level: a Gaussian integrated over the bin that an image's value stands for.
 
 Shapes     N batch, *S axes of one example, D their product, L levels.
-           x, mean, logvar, their gradients, and all that is said of one bin : (N, *S)
+           x, mean, logvar = log σ², their gradients, and all of one bin : (N, *S)
            nll, dnll : (N,), in nats
 Sources    ho2020-ddpm  eq. 13 (the bins);  theis2016-note  section 3.1 (bits, densities);
            chiarella1968-error-function, trefethen2014-trapezoid  (the tail)
 
 Images hold L levels from low to high, a width w apart. A density cannot say how probable a level
-is. Its integral over the level's bin can, and with open ends the L probabilities sum to 1. Edges
-are in units of σ, z = (x − mean) / σ:
+is. Its integral over the level's bin can, and with open ends the L probabilities sum to 1. With φ
+and Φ the standard normal's density and distribution, and lengths in units of σ (t is no time here),
 
-    P(x) = Φ(z + ½t) − Φ(z − ½t),   t = w/σ;   an end's bin has no outer edge             (DZ.1)
+    P(x) = Φ(z + ½t) − Φ(z − ½t),   z = (x − mean)/σ,   t = w/σ                           (DZ.1)
     nll = −Σ log P(x)                                                                     (DZ.2)
 
-Far from the mean both Φ are 1, or 0, to rounding. So a bin left of the mean is mirrored, to have
-its centre m ≥ 0, and the upper tails Φ(−e) = φ(e) R(e), e ≥ 0, keep their digits. With the
-edges l = m − ½t and u = m + ½t, and φ(u) = φ(l) q, q = e^(−mt), or q = 0 where the end is open,
+where the bins of the first and the last level reach to −∞ and ∞. Far from the mean both Φ are 1, or
+0, to rounding. So a bin left of the mean is mirrored, to have its centre m = |z|, and an end's bin
+to be open on the right, m = ±z; then upper tails Φ(−e) = φ(e) R(e), e ≥ 0, keep their digits. With
+the edges l = m − ½t and u = m + ½t, and φ(u) = φ(l) q, q = e^(−mt), or q = 0 at an open end,
 
     P = φ(l) (R(l) − q R(u))   where l ≥ 0,   P = 1 − φ(l) (R(−l) + q R(u))   elsewhere     (DZ.3)
 
-R is a trapezoid sum whose nodes (n − ½) h miss its poles at ±ie, and what the poles add; with
-h = √2/2 the error is e^(−4π²) or 7e-18:
+R(e) = √(2/π) e ∫₀^∞ e^(−½k²) / (k² + e²) dk. It is a trapezoid sum whose nodes (n − ½) h miss the
+integrand's poles at k = ±ie, and what the poles add; with h = √2/2 the error is e^(−4π²) or 7e-18:
 
     R(e) = √(2/π) h e Σ_{n ≥ 1} e^(−½k²) / (k² + e²),   k = (n − ½) h,
            plus √(2π) e^(½e²) / (1 + e^(2πe/h)) where e < 2π/h                             (DZ.4)
 
-A bin that is short, t max(1, m) < 1, still cancels; Gauss-Legendre nodes c_i on [−½, ½] with
-weights g_i do not:
+A bin that is short, t max(1, m) < 1, still cancels. Its integral by Gauss and Legendre's rule, with
+nodes c_i on [−½, ½] and weights g_i, does not:
 
     P = t φ(m) Σ_i e_i,   e_i = g_i exp(−m t c_i − ½ t² c_i²)                              (DZ.5)
 
-Adjoint. The derivative of an integral over a bin is the bin's mean of the integrand's logarithmic
-derivative: z/σ for the mean, ½ (z² − 1) for the log variance. Both means are exact, and where a
-bin is far away they grow like m and m², as a Gaussian's own do: no probability is ever cut off.
+Adjoint. The derivative of the logarithm of an integral is the integrand's logarithmic derivative,
+z/σ for the mean and ½ (z² − 1) for the log variance, averaged over the bin, E (a mirrored bin's E z
+has the other sign). Both are exact, and where a bin is far away they grow like m and m², as a
+Gaussian's own do: no probability is ever cut off.
 
     E z = φ(l) (1 − q) / P,   E z² − 1 = φ(l) (l − u q) / P,   or sums over the e_i          (DZ.6)
     dmean = −dnll E z / σ,   dlogvar = −½ dnll (E z² − 1)                                   (DZ.7)
@@ -42,11 +44,12 @@ which is at least w times p's geometric mean there. So a mean of −log p bounds
 
     bits per dimension = nats / (D log 2),   −log₂ w more for each dimension of a density   (DZ.8)
 
-The first noise of a diffusion, of deviation s, smears the levels. This decoder, with the exact
-mean and the best v, pays the entropy H(x_0 | x_1) that is then left and at most 0.03 bits more,
-whatever s is. Below s = w/10 both are 0: noise that fine hides nothing, so its steps are lost, and
-each is one more in which a network can err. With T = 100 levels even in log SNR the exact model of
-17 levels pays 0.19 bits more than they hold at s = ½ w, and 0.39 at w/10. Matched to levels is
+The first noise of a diffusion, of deviation s, smears the levels. As a decoder, with the exact mean
+and the best variance v, this Gaussian pays the entropy H(x_0 | x_1) that is then left and, up to
+s = w, at most 0.03 bits more. At s = w/10 both are 0: noise that fine hides nothing, so its steps
+are lost, and each is one more in which a network can err. With T = 100 levels even in log SNR the
+exact model of 17 levels pays 0.19 bits more than they hold at s = ½ w, and 0.39 at w/10. (All by
+quadrature: tests/objectives/test_discretized.py, test_variational.py.) Matched to levels is
 
     s = ½ w,   v = (0.41 w)², the best there: 0.006 bits more than H(x_0 | x_1)             (DZ.9)
 """

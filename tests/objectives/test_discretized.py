@@ -211,13 +211,14 @@ def test_a_first_noise_of_half_a_level_costs_no_more_than_what_it_hides():
     assert wide[0] - entropy > 4 * (paid - entropy)
 
 
-def test_no_first_noise_costs_more_than_three_hundredths_of_a_bit():
-    for ratio in (0.1, 0.2, 0.25, 0.3, 0.4, 0.75, 1.0):
+def test_up_to_a_levels_width_no_first_noise_costs_more_than_three_hundredths_of_a_bit():
+    for ratio in (0.1, 0.2, 0.25, 0.3, 0.4, 0.75, 1.0, 5.0):
         best = minimize_scalar(
-            lambda v, r=ratio: decoder(r, v)[0], bounds=(-14, 0), method="bounded"
+            lambda v, r=ratio: decoder(r, v)[0], bounds=(-14, 3), method="bounded"
         )
         excess = best.fun - decoder(ratio, 0.0)[1]
-        assert -1e-9 < excess < 0.03
+        assert excess > -1e-9
+        assert (excess < 0.03) == (ratio <= 1)
         if ratio == 0.1:
             assert best.fun < 1e-4
             assert decoder(ratio, 0.0)[1] < 1e-4
