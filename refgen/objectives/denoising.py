@@ -8,7 +8,7 @@ Sources    ho2020-ddpm  algorithm 1;  song2021-sde  eq. 7;  salimans2022-distill
            song2019-ncsn  eq. 5-6 (the score, weighted by σ²)
 
 A time and a noise are drawn, and the network is taught one direction in the plane of data and
-noise (PA.6 of processes/parametrization.py):
+noise (PA.6 of processes/parametrization.py); a and b are the process's levels at t:
 
     x = a data + b noise,   y = p data + q noise                                       (DN.1)
     loss = w ‖ŷ(x, t) − y‖²,   w = W / Δ²                                              (DN.2)
@@ -21,10 +21,11 @@ differs: what size of numbers it has to give, and how far rounding of them is fe
     schedule    t ~ U{1 .. T}                                                          (DN.3)
     path        t ~ U(t₀, t₁), or σ₁ t = e^(m + s z), z ~ N(0, 1), which is EDM's      (DN.4)
 
-With the weight elbo the mean over t is the bound's sum of terms that have parameters, in nats. No
-other weight has a unit.
+With the weight elbo the mean over t is, in nats, the sum of the bound's terms that have parameters;
+on a path, for t uniform, their integral over (t₀, t₁), divided by t₁ − t₀. Other weights give no
+nats.
 
-Noise levels in place of a schedule, kind score and weight simple make W/Δ² = σ²: the loss of
+Noise levels in place of a schedule, kind score and weight simple make W/Δ² = b² = σ²: the loss of
 NCSN, ‖σ s + noise‖².
 
 Adjoint. Nothing but the prediction depends on parameters:
@@ -87,7 +88,7 @@ class LogNormalTimes:
 
     def __call__(self, noise: Noise, count: int) -> Array:
         """Return count times, (N,) float64; a few in a million exceed 1."""
-        times: Array = np.exp(self.mean + self.std * noise.normal(count)) / self.unit
+        times: Array = np.exp(self.mean + self.std * noise.normal(count)) / self.unit  # (DN.4)
         return times
 
 
