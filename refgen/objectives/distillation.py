@@ -11,8 +11,8 @@ end of its step, the teacher walks by DDIM along its estimate D of the data,
     step(x, t, s) = a_s D(x, t) + b_s (x − a_t D(x, t)) / b_t                           (PG.2)
     x'' = step(step(x, t, t'), t', s)                                                   (PG.3)
 
-and the student must land there in one step. What it must take the data for is then (PG.2) = x'',
-from t to s, solved for D. That is not the datum that x was made of:
+and the student must land there in one step: (PG.2) from t to s, with data* for D, must be x''. So
+data* is not the datum that x was made of, but
 
     data* = (x'' − (b_s/b_t) x) / (a_s − (b_s/b_t) a_t)                                  (PG.4)
 

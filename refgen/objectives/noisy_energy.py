@@ -4,7 +4,8 @@ Shapes     N batch, D coordinates.   x, x̂, score, noise, v : (N, D)    g, σ, 
 Sources    vincent2011-denoising  section 4 (the score of an energy);  salimans2021-energy
            (why the energy is a product);  song2019-ncsn  (many levels);  karras2022-edm  (scales)
 
-A layer F, (N, D + 7) -> (N, D), sees x̂ and seven numbers that say σ. s is the std of the data.
+A layer F, (N, D + 7) -> (N, D), sees x̂ and seven numbers that say σ. s is the std of the data,
+about 0.
 
     g(x, σ) = (s/σ) ⟨x̂, F(x̂, σ)⟩ − ½ ‖x̂‖²,   x̂ = x/√(s² + σ²)                          (NE.1)
     p(x; σ) = exp(g(x, σ)) / Z(σ),   the density of data + σ noise

@@ -5,8 +5,8 @@ Shapes     N rows, H actions of a plan.   c : (N, 2), or (N, 4) with the goal   
 Lectures   0 (imitation learning as conditional generation)
 Sources    pomerleau1988-alvinn
 
-An expert's state, and the goal if it is told, is what a picture's label is: c. Its next H actions
-are the picture.
+The lecture's p(x | c), where c is what is observed, a state, or a state and a goal, and x is a
+plan, the next H actions of the expert:
 
     loss = −log π(plan | c)                                                            (BC.1)
     acting:  observe c, plan by the mode of π or by a draw, do the first `execute` actions of the
