@@ -3,25 +3,26 @@ r"""A network between a skip and a scale: it never has to say more than is unkno
 Shapes     N batch, *S axes of one example.   x, D, F : (N, *S)    σ : (N,)
 Sources    karras2022-edm  table 1 (ε = 0);  song2023-consistency  eq. 5, appendix C (ε > 0)
 
-At noise level σ, x = data + σ noise with data of deviation σ_d. Where σ is small, x is nearly the
-data; where it is large, x says next to nothing. A network F is put into
+At noise level σ, x = data + σ noise with data of mean 0 and deviation σ_d. Where σ is small, x is
+nearly the data; where it is large, x says next to nothing. A network F is put into
 
     D(x, σ) = c_skip x + c_out F(c_in x, c_noise)                                      (PR.1)
     c_skip = σ_d² / ((σ − ε)² + σ_d²),   c_out = σ_d (σ − ε) / √(σ² + σ_d²)            (PR.2)
     c_in = 1 / √(σ² + σ_d²),   c_noise = 250 log σ                                     (PR.3)
 
-so its input has variance 1, and with ε = 0 its target too, since D is to be E[data | x]: c_out is
-then the deviation of the data from the best linear guess c_skip x. With ε > 0 it is a consistency
-model's boundary: D(x, ε) = x, whatever F says.
+so its input has variance 1, and with ε = 0 its target (data − c_skip x) / c_out too: c_out is then
+the deviation of the data from c_skip x, their best linear guess. ε > 0, the first level, makes it a
+consistency model: D(x, ε) = x, whatever F says. EDM's c_noise is ¼ log σ; here it is 1000 times
+that, for embeddings that are made for whole numbers.
 
-An error of F weighs the same at every level where one of D weighs 1/c_out². In the plane of data
-and noise an error of the data counts a²/b² (WE.2 of processes/weights.py), so that is, for ε = 0,
+An error of F weighs the same at every level where one of D weighs 1/c_out². On an error of the data
+a loss has the weight W/b² (WE.2 of processes/weights.py), so with σ = b/a and ε = 0 that is
 
-    W = a² + b²/σ_d²                                                                   (PR.5)
+    W = b²/c_out² = a² + b²/σ_d²                                                       (PR.4)
 
-Adjoint. x goes two ways:
+Adjoint. x goes two ways, past the network and through it:
 
-    dF = c_out dD,   dx = c_skip dD + c_in (∂F)ᵀ dF                                     (PR.4)
+    dF = c_out dD,   dx = c_skip dD + c_in (∂F/∂x)ᵀ dF                                  (PR.5)
 """
 
 from dataclasses import dataclass
@@ -30,15 +31,16 @@ from typing import Any
 import numpy as np
 
 from refgen.noise import Noise
+from refgen.processes.parametrization import column
 from refgen.processes.path import Levels, Time
 from refgen.typing import Array, Cache, Grads, Params
 
-CLOCK = 250.0  # ¼ log σ as the papers have it, 1000 times as large: for embeddings of whole numbers
+CLOCK = 250.0  # ¼ · 1000
 
 
 def even_weight(levels: Levels, data_std: float) -> Time:
     """Return the weight W of a denoising loss under which all levels count alike inside."""
-    return levels.a**2 + (levels.b / data_std) ** 2  # (PR.5)
+    return levels.a**2 + (levels.b / data_std) ** 2  # (PR.4)
 
 
 @dataclass(frozen=True)
@@ -68,18 +70,14 @@ class Preconditioned:
         """Return (D, cache); what it is told as its time, t, is the noise level σ, (N,)."""
         sigma, var, past = t, self.data_std**2, t - self.first
         total = np.sqrt(sigma * sigma + var)
-        coefficients = var / (past * past + var), self.data_std * past / total, 1 / total  # (PR.2)
-        skip, out, scale = (_column(c, x) for c in coefficients)
-        inner, cache = self.network.forward(params, scale * x, CLOCK * np.log(sigma), **given)
-        return skip * x + out * inner, (skip, out, scale, cache)  # (PR.1), (PR.3)
+        skip = column(var / (past * past + var), x)
+        out = column(self.data_std * past / total, x)  # (PR.2)
+        scale, told = column(1 / total, x), CLOCK * np.log(sigma)  # (PR.3)
+        inner, cache = self.network.forward(params, scale * x, told, **given)
+        return skip * x + out * inner, (skip, out, scale, cache)  # (PR.1)
 
     def backward(self, dy: Array, cache: Cache) -> tuple[Array, Grads]:
         """Return (dx, grads)."""
         skip, out, scale, inner = cache
         dx, grads = self.network.backward(out * dy, inner)
-        return skip * dy + scale * dx, grads  # (PR.4)
-
-
-def _column(c: Array, x: Array) -> Array:
-    """(N,) -> (N, 1, ..., 1), in the precision of x."""
-    return np.reshape(c, (-1,) + (1,) * (x.ndim - 1)).astype(x.real.dtype)
+        return skip * dy + scale * dx, grads  # (PR.5)

@@ -4,8 +4,8 @@ Shapes     N batch, D coordinates.   data, x, noise, s, v : (N, D)    σ : float
 Sources    hyvarinen2005-score-matching  theorem 1 (the trace);  vincent2011-denoising  (noise);
            song2019-sliced  section 3 (slices);  song2019-ncsn  eq. 5-6 (many levels)
 
-A score model s(x, t) is to be the gradient of the log density q of x = a data + b noise. Were the
-exact score known, one would descend the
+A score model s(x, t) is to be the gradient of the log density q of x = a data + b noise; in
+lecture 4 a = 1 and b = σ_t. Were the exact score known, one would descend, with some weight w, the
 
     explicit loss       w ‖s(x) − ∇ log q(x)‖²                                           (SM.1)
 
@@ -15,9 +15,11 @@ gradient has, with nothing known but the data, the
 
     denoising loss      w ‖s(x) + noise/b‖²                                              (SM.2)
 
-which is refgen.objectives.denoising with kind "score" and its weight "simple", w = b². At one level
-the square's cross term can also be integrated by parts, q ∇ log q being ∇q and 0 far away:
-E ⟨s, ∇ log q⟩ = ∫ ⟨s, ∇q⟩ dx = −E tr ∂s/∂x. That needs no noise at all: the
+which is refgen.objectives.denoising with kind "score" and its weight "simple", w = b². (Lectures
+3 and 4 print w = 1; what that changes is E19 of `refgen verify --errata`.)
+
+At one level the square's cross term can also be integrated by parts, q ∇ log q being ∇q, and q
+being 0 far away: E ⟨s, ∇ log q⟩ = ∫ ⟨s, ∇q⟩ dx = −E tr ∂s/∂x. That needs no noise at all: the
 
     implicit loss       ‖s‖² + 2 tr ∂s/∂x                                                (SM.3)
 
@@ -29,8 +31,7 @@ The trace takes D tangents. Along random v with E v vᵀ = I one tangent is righ
 Signs v = ±1 leave the trace's diagonal without any variance. Of several slices the mean is taken,
 along unit vectors the sum, which is (SM.3). The papers halve all of these.
 
-Networks as deep as these give numbers of one size, not of size 1/b; dividing by b is the scale that
-a score has:
+A network F gives numbers of one size at all times, a score has the size 1/b. So F says b s:
 
     s(x, t) = F(x, t) / b_t                                                              (SM.5)
 
@@ -56,6 +57,7 @@ from refgen.objectives.ddpm import Predictor
 from refgen.objectives.denoising import Denoising
 from refgen.ops.protocol import Ops
 from refgen.processes.discrete import DiscretePath, of_noise_levels
+from refgen.processes.parametrization import column
 from refgen.processes.path import Path
 from refgen.typing import Array, Cache, Grads, Params
 
@@ -115,8 +117,7 @@ class OverNoise:
     def forward(self, params: Any, x: Array, t: Array, **given: Any) -> tuple[Array, Cache]:
         """Return (s, cache)."""
         y, cache = self.network.forward(params, x, t, **given)
-        scale = np.reshape(1 / self.path.levels(t).b, (-1,) + (1,) * (x.ndim - 1))
-        scale = scale.astype(x.real.dtype)
+        scale = column(1 / self.path.levels(t).b, x)
         return scale * y, (scale, cache)  # (SM.5)
 
     def backward(self, dy: Array, cache: Cache) -> tuple[Array, Grads]:

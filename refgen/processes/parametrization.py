@@ -195,7 +195,7 @@ def convert(
     array([[0.04]])
     """
     of_x, of_y = coefficients(source, target, levels, earlier)
-    new: Array = column(of_x, x) * x + column(of_y, x) * y
+    new: Array = _factor(of_x, x) * x + _factor(of_y, x) * y
     return new
 
 
@@ -207,7 +207,7 @@ def taught(
     Raises ValueError as direction does.
     """
     p, q = direction(kind, levels, earlier)
-    y: Array = column(p, data) * data + column(q, data) * noise  # (PA.6)
+    y: Array = _factor(p, data) * data + _factor(q, data) * noise  # (PA.6)
     return y
 
 
@@ -257,12 +257,17 @@ def anywhere(mask: Array | bool) -> bool:
     return bool(np.any(mask)) if isinstance(mask, bool | np.generic | np.ndarray) else False
 
 
-def column(c: Time, x: Array) -> Array | float:
-    """Return a coefficient ready to multiply (N, *S), in the precision and at the place of x."""
-    if np.ndim(c) == 0:
-        scalar: float = c.item() if hasattr(c, "item") else c
-        return scalar
+def column(c: Time, x: Array) -> Array:
+    """(N,) -> (N, 1, ..., 1), ready to multiply (N, *S), in the precision and at the place of x."""
     each: Array = np.reshape(c, (-1,) + (1,) * (x.ndim - 1))
     each = each if each.dtype.kind == "c" else each.astype(x.real.dtype)
     there = isinstance(x, np.ndarray) or not isinstance(each, np.ndarray)
     return each if there else np.asarray(each, like=x)
+
+
+def _factor(c: Time, x: Array) -> Array | float:
+    """Return a coefficient ready to multiply x: a number as it is, one an example as a column."""
+    if np.ndim(c) == 0:
+        scalar: float = c.item() if hasattr(c, "item") else c
+        return scalar
+    return column(c, x)
