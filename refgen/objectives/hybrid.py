@@ -4,8 +4,9 @@ Shapes     N batch, *S axes of one example, the last of them C channels.   data,
            network : (N, *S with 2 C channels), first ŷ and then r    loss : (N,)
 Sources    nichol2021-improved  eq. 16 and section 3.1
 
-The bound weighs the errors of the mean by 1/v, which makes its gradient noisy, and the simple loss
-says nothing of variances. So each teaches what it is good at:
+A network predicts ŷ and a variance by r (VB.6 of variational.py). The bound weighs the errors of
+the mean by 1/v, which makes its gradient noisy, and the simple loss says nothing of variances. So
+each teaches what it is good at:
 
     loss = w ‖ŷ − y‖² + λ (L_T + T L_{t−1}),   with ŷ of the second term held fixed          (HY.1)
 
@@ -23,7 +24,8 @@ from typing import Any
 import numpy as np
 
 from refgen.noise import Noise
-from refgen.objectives.variational import VariationalBound, beside_example
+from refgen.objectives.variational import VariationalBound
+from refgen.processes.parametrization import column
 from refgen.typing import Array, Cache, Grads, Params
 
 
@@ -50,8 +52,7 @@ class Hybrid:
         """Return ({"loss", "simple", "bound"}, cache), (N,); bound is the estimate in nats."""
         bound, found = self.bound, self.bound.drawn(params, data, noise, given)
         error, error_cache = bound.ops.squared_error_forward(found.y_hat, found.y)
-        w = np.reshape(found.step.simple, -1)
-        nats = bound.prior(data) + bound.schedule.T * found.term.nats
+        w, nats = found.step.simple, bound.prior(data) + bound.schedule.T * found.term.nats
         terms = {"loss": w * error + self.weight * nats, "simple": w * error, "bound": nats}
         return terms, (w, error_cache, found)  # (HY.1)
 
@@ -59,7 +60,7 @@ class Hybrid:
         """Return grads, in the tree of params: the mean's come from the simple loss alone."""
         w, error_cache, found = cache
         dy, _ = self.bound.ops.squared_error_backward(w * dloss, error_cache)
-        dterm = self.weight * self.bound.schedule.T * beside_example(dloss, found.y)
+        dterm = self.weight * self.bound.schedule.T * column(dloss, found.y)
         return self.bound.pull(dy, dterm, found)  # (HY.2)
 
 
@@ -73,7 +74,8 @@ class TwoHeads:
     def init(self, noise: Noise) -> Params:
         """Draw {"prediction", "variance"}."""
         return {
-            name: getattr(self, name).init(noise.at(name)) for name in ("prediction", "variance")
+            "prediction": self.prediction.init(noise.at("prediction")),
+            "variance": self.variance.init(noise.at("variance")),
         }
 
     def forward(self, params: Any, x: Array, t: Array, **given: Any) -> tuple[Array, Cache]:
@@ -84,9 +86,8 @@ class TwoHeads:
 
     def backward(self, dy: Array, cache: Cache) -> tuple[Array, Grads]:
         """Return (dx, grads)."""
-        dx, grads = np.zeros(0), dict[str, Any]()
-        halves = zip(("prediction", "variance"), np.split(dy, 2, axis=-1), cache, strict=True)
-        for i, (name, dhalf, part_cache) in enumerate(halves):
-            dpart, grads[name] = getattr(self, name).backward(dhalf, part_cache)
-            dx = dx + dpart if i else dpart
-        return dx, grads
+        dy_prediction, dy_variance = np.split(dy, 2, axis=-1)
+        first, second = cache
+        dx, of_prediction = self.prediction.backward(dy_prediction, first)
+        dx_variance, of_variance = self.variance.backward(dy_variance, second)
+        return dx + dx_variance, {"prediction": of_prediction, "variance": of_variance}

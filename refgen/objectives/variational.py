@@ -15,12 +15,17 @@ an integral over all walks, which is bounded term by term:
     L_0 = −log P(data | N(μ_θ, v)), the bins of discretized.py, or for data without levels
           ½ Σ (e²/v + log 2πv)                                                             (VB.4)
 
-The network predicts the data, the noise, v or the score. An error of one is an error of the mean in
-other units (PA.8), so e needs no difference of means; at t = 1 the posterior's mean is the data:
+Σ is over dimensions; μ̃, β̃ and β are those of step t. Lectures 3 and 4 write L_t for L_{t−1}, and
+lecture 0 has L_0 with the other sign. Of (VB.3), a KL between Gaussians of any two variances, they
+show e²/2v, the rest being constant where v is (`refgen verify --errata`: E32, E33).
+
+The network's ŷ is data, noise or another kind of processes/parametrization.py. At given x_t an
+error of any kind is an error of the mean in other units (PA.9, Δ from PA.7), so e needs no
+difference of means; at t = 1 the posterior's mean is the data:
 
     e = c (y − ŷ),   c = Δ_mean / Δ_kind;   at t = 1 μ_θ = data − e                         (VB.5)
 
-Variances are β_t or β̃_t, or lie between them where a network r(x, t) says:
+Variances v are β_t or β̃_t, or lie between them where a network r(x, t) says:
 
     log v = ½ (1 + r) log β_t + ½ (1 − r) log β̃_t                                          (VB.6)
 
@@ -31,8 +36,9 @@ One t for each example estimates the sum without bias:
 
     loss = L_T + T L_{t−1},   t ~ U{1 .. T}                                                 (VB.7)
 
-Adjoint. A term's own slopes, for t ≥ 2 and, with β̃ = 0, for L_0 of a density; those of bins are
-(DZ.7), by the mean μ_θ = data − e. By (VB.7) a term counts T dloss:
+Adjoint. First the slopes of one term, for t ≥ 2 and, with β̃ = 0, for L_0 of a density; those of
+bins are (DZ.7) of discretized.py, with de = −dmean. By (VB.7) a term counts T dloss, and ŷ moves e
+by −c:
 
     de = e/v,   dlogv = ½ (1 − β̃/v − e²/v)                                                 (VB.8)
     dŷ = −c T dloss de,   dr = ½ (log β_t − log β̃_t) T dloss dlogv                         (VB.9)
@@ -56,8 +62,8 @@ from refgen.objectives.discretized import (
 )
 from refgen.ops.home import beside, here
 from refgen.ops.protocol import Ops
-from refgen.processes.discrete import of_schedule, posterior
-from refgen.processes.parametrization import area, coefficients, direction, refuse_blind
+from refgen.processes.discrete import of_schedule
+from refgen.processes.parametrization import area, coefficients, column, direction, refuse_blind
 from refgen.processes.schedule import Schedule
 from refgen.processes.weights import loss_weight
 from refgen.typing import Array, Cache, Grads
@@ -66,14 +72,13 @@ VARIANCES = ("beta", "posterior", "learned")
 
 
 class Step(NamedTuple):
-    """What the steps of a batch have by themselves: (N,), or (N, 1, ..., 1) beside the data."""
+    """What the steps of a batch have by themselves, each (N,)."""
 
-    a: Array
+    a: Array  # x_t = a data + b noise
     b: Array
     p: Array  # y = p data + q noise
     q: Array
     of_error: Array  # c
-    of_data: Array  # what μ̃ has of the data
     log_posterior: Array  # log β̃; 0 at t = 1
     low: Array  # log v at r = −1
     high: Array  # log v at r = 1
@@ -140,45 +145,31 @@ class VariationalBound:
     def backward(self, dloss: Array, cache: Cache) -> Grads:
         """Return grads, in the tree of params."""
         found: Found = cache
-        dterm = beside_example(self.schedule.T * dloss, found.y)
-        return self.pull(-dterm * found.step.of_error * found.term.de, dterm, found)
+        dterm = column(self.schedule.T * dloss, found.y)
+        of_error = column(found.step.of_error, found.y)
+        return self.pull(-of_error * dterm * found.term.de, dterm, found)  # (VB.9)
 
-    def terms(
-        self, params: Any, data: Array, noise: Noise, *, clip: bool = False, **given: Any
-    ) -> BoundTerms:
+    def terms(self, params: Any, data: Array, noise: Noise, **given: Any) -> BoundTerms:
         """Return every term, each at its own draw: T calls of the network.
 
-        clip limits the estimate of the data to the range of the levels, or to ±1: a model of its
-        own, and for images never a worse one. Raises ValueError for data that are no levels.
+        Raises ValueError for data that are no levels.
         """
-        self._refuse(data)
-        limits = (self.bins.low, self.bins.high) if self.bins else (-1.0, 1.0)
         nats = []
         for t in range(1, self.schedule.T + 1):
             times = np.full(len(data), t, like=data)
-            step = self._step(times, data)
-            a, b = (np.reshape(level, -1) for level in (step.a, step.b))
-            x, drawn = self.ops.noising_drawn(data, a, b, noise.at("term", t).stream)
-            limit = limits if clip else None
-            nats.append(self._found(params, x, data, drawn, times, step, given, limit).term.nats)
+            nats.append(self._at(times, params, data, noise.at("term", t), given).term.nats)
         each = np.stack(nats, axis=1)  # (N, T), t = 1 first
         return BoundTerms(self.prior(data), each[:, 1:], each[:, 0])  # (VB.1)
 
-    def value(self, params: Any, data: Array, drawn: Array, t: Array, **given: Any) -> Found:
-        """Return the terms of given times (N,) for a given noise (N, *S)."""
-        self._refuse(data)
-        step = self._step(t, data)
-        a, b = (np.reshape(level, -1) for level in (step.a, step.b))
-        x, _ = self.ops.noising_forward(data, drawn, a, b)
-        return self._found(params, x, data, drawn, t, step, given)
-
     def drawn(self, params: Any, data: Array, noise: Noise, given: Any) -> Found:
         """Return the term of one drawn time for each example."""
-        self._refuse(data)
         t = 1 + noise.at("t").integers(self.schedule.T, len(data), words=self.ops.words)
+        return self._at(t, params, data, noise.at("noise"), given)
+
+    def value(self, params: Any, data: Array, drawn: Array, t: Array, **given: Any) -> Found:
+        """Return the terms of given times (N,) for a given noise (N, *S)."""
         step = self._step(t, data)
-        a, b = (np.reshape(level, -1) for level in (step.a, step.b))
-        x, drawn = self.ops.noising_drawn(data, a, b, noise.at("noise").stream)
+        x, _ = self.ops.noising_forward(data, drawn, step.a, step.b)
         return self._found(params, x, data, drawn, t, step, given)
 
     def prior(self, data: Array) -> Array:
@@ -191,8 +182,8 @@ class VariationalBound:
     def pull(self, dy: Array, dterm: Array, found: Found) -> Grads:
         """Return grads from a gradient in ŷ and one, (N, 1, ..., 1), in the term's variances."""
         if self.variance == "learned":
-            step = found.step
-            dr = dterm * 0.5 * (step.high - step.low) * found.term.dlogvar  # (VB.9)
+            between = column(found.step.high - found.step.low, found.y)
+            dr = 0.5 * between * dterm * found.term.dlogvar  # (VB.9)
             dy = np.concatenate([dy, dr], axis=-1)
         return self.model.backward(dy, found.model)[1]
 
@@ -204,25 +195,22 @@ class VariationalBound:
         of_x, of_y = coefficients(self.kind, "mean", path.levels(t), path.levels(t - 1))
         return float(of_x) * x + float(of_y) * y_hat, logvar + 0 * x
 
+    def _at(self, t: Array, params: Any, data: Array, noise: Noise, given: Any) -> Found:
+        """Return the terms of given times for a noise that is drawn here."""
+        step = self._step(t, data)
+        x, drawn = self.ops.noising_drawn(data, step.a, step.b, noise.stream)
+        return self._found(params, x, data, drawn, t, step, given)
+
     def _found(
-        self,
-        params: Any,
-        x: Array,
-        data: Array,
-        drawn: Array,
-        t: Array,
-        step: Step,
-        given: Any,
-        clip: tuple[float, float] | None = None,
+        self, params: Any, x: Array, data: Array, drawn: Array, t: Array, step: Step, given: Any
     ) -> Found:
+        if self.bins is not None:
+            self.bins.refuse(data)
         y = {"data": data, "noise": drawn}.get(self.kind)
         if y is None:
-            p, q = (np.reshape(level, -1) for level in (step.p, step.q))
-            y = self.ops.noising_forward(data, drawn, p, q)[0]
+            y = self.ops.noising_forward(data, drawn, step.p, step.q)[0]
         y_hat, logvar, model = self._predicted(params, x, t, step, given)
-        e = step.of_error * (y - y_hat)  # (VB.5)
-        if clip:
-            e = step.of_data * (data - np.clip(data - e / step.of_data, *clip))
+        e = column(step.of_error, data) * (y - y_hat)  # (VB.5)
         return Found(self._term(data, e, logvar, t, step), y_hat, y, step, model)
 
     def _predicted(
@@ -230,21 +218,22 @@ class VariationalBound:
     ) -> tuple[Array, Array, Cache]:
         """Return ŷ, log v and the network's cache."""
         out, cache = self.model.forward(params, x, t, **given)
+        low, high = column(step.low, x), column(step.high, x)
         if self.variance != "learned":
-            return out, step.low, cache
+            return out, low, cache
         if out.shape != (*x.shape[:-1], 2 * x.shape[-1]):
             raise ValueError(
                 f"a network that learns variances gives {(*x.shape[:-1], 2 * x.shape[-1])} for "
                 f"{x.shape}, twice the channels, not {out.shape}: two networks make a TwoHeads"
             )
         y_hat, r = np.split(out, 2, axis=-1)
-        logvar = 0.5 * (1 + r) * step.high + 0.5 * (1 - r) * step.low  # (VB.6)
+        logvar = 0.5 * (1 + r) * high + 0.5 * (1 - r) * low  # (VB.6)
         return y_hat, logvar, cache
 
     def _term(self, data: Array, e: Array, logvar: Array, t: Array, step: Step) -> Term:
-        first = beside_example(t, data) == 1
+        first = column(t, data) == 1
         precision = np.exp(-logvar)
-        error, gap = e * e * precision, step.log_posterior - logvar
+        error, gap = e * e * precision, column(step.log_posterior, data) - logvar
         sample = tuple(range(1, data.ndim))
         nats = 0.5 * np.sum(np.expm1(gap) - gap + error, axis=sample)  # (VB.3)
         de, dlogvar = e * precision, 0.5 * (1 - np.exp(gap) - error)  # (VB.8)
@@ -264,15 +253,11 @@ class VariationalBound:
 
     def _step(self, t: Array, data: Array) -> Step:
         rows = beside(self._table, t)[t].astype(data.real.dtype)
-        return Step(*(beside_example(rows[:, i], data) for i in range(len(Step._fields))))
-
-    def _refuse(self, data: Array) -> None:
-        if self.bins is not None:
-            self.bins.refuse(data)
+        return Step(*(rows[:, i] for i in range(len(Step._fields))))
 
     @cached_property
     def _table(self) -> Array:
-        """The steps of t = 0 .. T, (T + 1, 10) float64; t = 0 is never asked."""
+        """The steps of t = 0 .. T, (T + 1, 9) float64; t = 0 is never asked."""
         path, t = of_schedule(self.schedule), np.arange(1, self.schedule.T + 1)
         levels, earlier = path.levels(t), path.levels(t - 1)
         known = area(self.kind, levels, earlier)
@@ -286,7 +271,6 @@ class VariationalBound:
             levels.b,
             *direction(self.kind, levels, earlier),
             area("mean", levels, earlier) / known,
-            posterior(levels, earlier).of_data,
             np.where(t == 1, 0.0, np.log(smallest)),
             low,
             high,
@@ -294,8 +278,3 @@ class VariationalBound:
         )
         rows = np.stack([np.broadcast_to(column, t.shape) for column in columns], axis=1)
         return np.concatenate([np.zeros_like(rows[:1]), rows])
-
-
-def beside_example(column: Array, data: Array) -> Array:
-    """(N,) -> (N, 1, ..., 1), so that it broadcasts over each example."""
-    return np.reshape(column, (-1,) + (1,) * (data.ndim - 1))
