@@ -1,16 +1,18 @@
 r"""EDM: a preconditioned denoiser, noise levels drawn where there is something to learn.
 
-Lectures   1, 3 (score models; this is their later form)          Source  karras2022-edm  table 1
+Lectures   1, 3 (score models; this is their later form)
+Source     karras2022-edm  table 1 (network, times, weight), algorithms 1 and 2 (the walks)
 
 x = data + σ noise, and what is learned is the mean of the data, D(x, σ), by a network between a
 skip and a scale (objectives/precondition.py). Its loss weighs all levels alike for the network
-inside (PR.5). Levels are log-normal in training: little can be learned where σ is tiny, or where x
+inside (PR.4). Levels are log-normal in training: little can be learned where σ is tiny, or where x
 is all noise.
 
     log σ ~ N(mean, std²)                                                              (EM.1)
 
 Walks are in σ, down Karras's list to 0: `edm` with noise put in again on the way (churn, between
-least and most), `heun` without. The other samplers are those of the score models, with t = σ/σ₁.
+least and most), `heun` without. The other samplers are those of score_sde.py, with t = σ/σ₁ for
+σ₁ = sigma_last.
 
     sampler    network calls of n steps
     edm        2n − 1
@@ -103,6 +105,16 @@ class EDM(ScoreSDE):
             return x - sigma * predict(x, sigma / self.sigma_last)
 
         sigmas = karras(steps, self.sigma_last, self.sigma_first, self.rho)
-        stirred: dict[str, Any] = {"least": self.least, "most": self.most, "swell": self.swell}
-        stirred = {"churn": self.churn, **stirred} if sampler == "edm" else {}
-        return sample_edm(denoise, x, sigmas, noise, ops=self.ops, **stirred)
+        if sampler == "heun":
+            return sample_edm(denoise, x, sigmas, noise, ops=self.ops)
+        return sample_edm(
+            denoise,
+            x,
+            sigmas,
+            noise,
+            churn=self.churn,
+            least=self.least,
+            most=self.most,
+            swell=self.swell,
+            ops=self.ops,
+        )

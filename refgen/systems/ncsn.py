@@ -5,12 +5,14 @@ Lectures   4 (algorithm 1), 3 (its loss beside DDPM's)
 Source     song2019-ncsn  section 4 and algorithm 1
 
 Far from the data a score cannot be learned: no example lies there. Noise of σ fills the space, so
-a network learns the scores of the data noised at L levels of one ratio,
+a network learns the scores of the data noised at L levels of one ratio, by the mean over i and
+noise of
 
-    Σ_i E σ_i² ‖s(data + σ_i noise, σ_i) + noise/σ_i‖²,   s(x, σ) = −ε̂(x, σ)/σ           (NC.1)
+    σ_i² ‖s(data + σ_i noise, σ_i) + noise/σ_i‖²,   s(x, σ) = −ε̂(x, σ)/σ                 (NC.1)
 
-where ε̂ is what the network says: the loss is then ‖ε̂ − noise‖², of one size at all levels. To
-sample, the lecture's algorithm 1, from x̃_0 ~ N(0, σ_1²):
+where ε̂ is what the network says: the loss is then ‖ε̂ − noise‖², of one size at all levels (lecture
+4 has no σ_i², the paper does). The network sees x divided by its deviation (SS.1). To sample, the
+lecture's algorithm 1, from x̃_0 ~ N(0, σ_1² I):
 
     for i = 1 .. L, α_i = ϵ σ_i² / σ_L²,  T times:   x̃ ← x̃ + ½ α_i s(x̃, σ_i) + √α_i z     (NC.2)
 
@@ -47,10 +49,11 @@ from refgen.typing import Array
 
 @dataclass(frozen=True)
 class NCSN(Single):
-    """A network of (x, level) for L levels of noise from sigma_last down to sigma_first.
+    """A network of (x, level) for L levels of noise, σ_1 = sigma_last down to σ_L = sigma_first.
 
-    model is mlp, unet or dit; hidden and blocks are its sizes (refgen.models.denoiser), data_std
-    the deviation of the data. inner is T, the steps at each level. clip limits the estimate of the
+    As in the other systems "first" is next to the data: t = 1 is σ_L, and t = L is σ_1. inner is T,
+    the steps at each level. model is mlp, unet or dit; hidden and blocks are its sizes
+    (refgen.models.denoiser), data_std the deviation of the data. clip limits the estimate of the
     data while sampling, 0 for no limit.
     """
 

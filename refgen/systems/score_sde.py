@@ -7,14 +7,15 @@ Sources    song2021-sde  sections 3 and 4;  karras2022-edm  section 5 (unit inpu
 A path noises the data, x = a data + b noise (processes/path.py), and a network is taught what was
 added, at all times at once (objectives/denoising.py). Its score is −ε̂/b, and every sampler of
 refgen.samplers takes it. Where b grows to many times the data, x does too, so a network sees it
-divided by its deviation, for data of deviation σ_d:
+divided by its deviation, for data of mean 0 and deviation σ_d:
 
     y = network(x / √(a² σ_d² + b²), t)                                                (SS.1)
 
 Adjoint. The network's dx, divided by the same.
 
-A walk of n steps visits n times from 1 down to t₀, the first that training knew, and there takes
-the mean of the data instead of one more small step, which is its last call:
+A walk begins at t = 1 with a draw of N(0, b(1)² I), as if no signal were left. In n steps it visits
+n times from 1 down to t₀, the first that training knew. There its last call takes the mean of the
+data instead of one more small step:
 
     x ← (x − b ε̂(x, t₀)) / a                                                           (SS.2)
 
@@ -39,10 +40,10 @@ from refgen import ops as reference
 from refgen import tree
 from refgen.models.denoiser import denoiser
 from refgen.noise import Noise
-from refgen.objectives.denoising import CLOCK, Denoising
+from refgen.objectives.denoising import CLOCK, Denoising, UniformTimes
 from refgen.ops.protocol import Ops
 from refgen.processes.discrete import DiscretePath
-from refgen.processes.parametrization import clip, coefficients
+from refgen.processes.parametrization import clip, coefficients, column
 from refgen.processes.path import Path
 from refgen.processes.spacing import karras, log_uniform, times_on_path
 from refgen.samplers.dpm_solver import sample_dpm_solver_2m
@@ -82,8 +83,7 @@ class Levelled:
     def forward(self, params: Any, x: Array, t: Array) -> tuple[Array, Cache]:
         """Return (y, cache)."""
         a, b, _, _ = self.path.levels(t if isinstance(self.path, DiscretePath) else t / CLOCK)
-        scale = 1 / np.sqrt((a * self.data_std) ** 2 + b * b)
-        scale = np.reshape(scale, (-1,) + (1,) * (x.ndim - 1)).astype(x.real.dtype)
+        scale = column(1 / np.sqrt((a * self.data_std) ** 2 + b * b), x)
         y, cache = self.network.forward(params, scale * x, t)  # (SS.1)
         return y, (scale, cache)
 
@@ -153,9 +153,10 @@ class ScoreSDE(Single):
         """t₀, where walks end."""
 
     @property
-    @abstractmethod
     def objective(self) -> Denoising:
-        """The loss that training descends."""
+        """The denoising loss, t ~ U(t₀, 1)."""
+        times = UniformTimes(self.first)
+        return Denoising(self.network, self.path, self.kind, self.weight, times=times, ops=self.ops)
 
     @property
     def network(self) -> Any:
@@ -182,7 +183,7 @@ class ScoreSDE(Single):
         most, least = (float(b / a) for a, b, _, _ in map(self.path.levels, (1.0, self.first)))
         spread = {"noise": log_uniform, "karras": karras}[self.spacing]
         inner = spread(steps, most, least)[1:-2]
-        return (1.0, *(times_on_path(self.path, inner) if inner else ()), self.first)
+        return (1.0, *times_on_path(self.path, inner), self.first)
 
     def sample(
         self, params: Any, count: int, noise: Noise, *, sampler: str = "", steps: int = 0
@@ -267,12 +268,14 @@ def euler_in_noise(
     predict: Predict, x: Array, path: Path, times: tuple[float, ...], ops: Ops
 ) -> Array:
     """Return x after DDIM's steps: for x/a the flow's velocity in b/a is ε̂."""
-    scales = [float(path.levels(t).a) for t in times]
-    sigmas = [float(path.levels(t).b) / a for t, a in zip(times, scales, strict=True)]
-    known = dict(zip(sigmas, zip(times, scales, strict=True), strict=True))
+    known = {}  # of each b/a: its t and a
+    for t in times:
+        a, b = (float(level) for level in path.levels(t)[:2])
+        known[b / a] = t, a
+    (_, first), *_, (_, last) = known.values()
 
     def velocity(scaled: Array, sigma: float) -> Array:
         t, a = known[sigma]
         return predict(a * scaled, t)
 
-    return scales[-1] * solve(velocity, x / scales[0], sigmas, rule="euler", ops=ops)
+    return last * solve(velocity, x / first, list(known), rule="euler", ops=ops)

@@ -1,17 +1,16 @@
 r"""A score model of the variance-exploding SDE: NCSN's limit for infinitely many levels.
 
-Lectures   3, 4 (NCSN)          Source  song2021-sde  eq. 9, 10 and appendix C
+Lectures   1 (variance exploding), 3, 4 (NCSN)     Source  song2021-sde  eq. 8, 9, appendix C
 
     dx = √((σ²)') dW,   a = 1,   b = σ = σ₀ (σ₁/σ₀)ᵗ
 
-The data stay where they are, and noise grows over them until they are lost in it: σ₁, sigma_last,
-is to be several times the largest distance between two of them, and σ₀, sigma_first, is the noise
-that is left at t = 0, where the walks end.
+for Brownian W. The data stay where they are, and noise grows over them until they are lost in it:
+σ₁, sigma_last, is to be no less than the distances between them, so that from its noise a walk may
+still end at any. σ₀, sigma_first, is the noise that is left at t = 0, where the walks end.
 """
 
 from dataclasses import dataclass
 
-from refgen.objectives.denoising import Denoising, UniformTimes
 from refgen.processes.path import VE
 from refgen.systems.score_sde import ScoreSDE
 
@@ -31,11 +30,5 @@ class VESDE(ScoreSDE):
 
     @property
     def first(self) -> float:
-        """t₀: 0, where σ₀ is left."""
+        """t₀: 0, where σ₀ is left; times uniform from there to 1 are even in log σ."""
         return 0.0
-
-    @property
-    def objective(self) -> Denoising:
-        """The denoising loss, t ~ U(0, 1): even in log σ."""
-        times = UniformTimes(0.0)
-        return Denoising(self.network, self.path, self.kind, self.weight, times=times, ops=self.ops)

@@ -1,10 +1,11 @@
 r"""A score model of the variance-preserving SDE: DDPM's limit for infinitely many levels.
 
-Lectures   1 (VP-SDE), 3, 4          Source  song2021-sde  eq. 11, 12 and appendix C
+Lectures   1 (VP-SDE), 3, 4 (scores)          Source  song2021-sde  eq. 11, 12 and appendix C
 
     dx = −½ β x dt + √β dW,   a = exp(−½ ∫β),   b² = 1 − a²          β = β₀ + (β₁ − β₀) t
 
-β₀ = 0.1 and β₁ = 20 are a thousand times the first and last of DDPM's thousand steps. Data of
+for Brownian W; ∫β is taken from 0 to t. β₀ = 0.1 and β₁ = 20 are a thousand times the first and
+last β_t of DDPM's thousand steps, since t runs to 1 here and to 1000 there. Data of
 variance 1 keep it on the way, so what a network sees needs no scaling. With path = sub-vp the
 signal is the same and the noise b = 1 − a² is less; that is a score model too, by the same loss.
 
@@ -14,7 +15,6 @@ Near t = 0 b grows like √t and a score like 1/b, so training and walks keep to
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from refgen.objectives.denoising import Denoising, UniformTimes
 from refgen.processes.path import VP, Path, SubVP
 from refgen.systems.score_sde import ScoreSDE
 
@@ -33,6 +33,11 @@ class VPSDE(ScoreSDE):
     beta_last: float = 20.0
     first_time: float = 1e-3
 
+    def __post_init__(self) -> None:
+        if not 0 < self.first_time < 1:
+            raise ValueError(f"first_time lies between 0 and 1, not at {self.first_time}")
+        super().__post_init__()
+
     @property
     def path(self) -> Path:
         """The path. Raises ValueError for one that does not exist."""
@@ -44,11 +49,3 @@ class VPSDE(ScoreSDE):
     def first(self) -> float:
         """t₀."""
         return self.first_time
-
-    @property
-    def objective(self) -> Denoising:
-        """The denoising loss, t ~ U(t₀, 1)."""
-        if not 0 < self.first_time < 1:
-            raise ValueError(f"first_time lies between 0 and 1, not at {self.first_time}")
-        times = UniformTimes(self.first_time)
-        return Denoising(self.network, self.path, self.kind, self.weight, times=times, ops=self.ops)
