@@ -1,17 +1,17 @@
 """DDIM: denoising diffusion as it is trained, walked back along a path that can be taken twice.
 
-Lectures   0, 3, 4 (sampling in few steps, inversion)          Source  song2021-ddim
+Lectures   4 (the sampler, its accelerated walk), 0 (named)          Source  song2021-ddim
 
 The loss is DDPM's: it asks nothing of how the levels hang together, so one network serves a whole
 family of walks. eta = 0 draws nothing but where the walk begins, and what begins as data can be
-walked up to its noise and down again.
+walked up to its noise and down again. The step is samplers/ddim.py's.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 from refgen.noise import Noise
-from refgen.processes import stride
 from refgen.samplers.ddim import invert_ddim, sample_ddim
 from refgen.systems.ddpm import DDPM
 from refgen.systems.system import refuse_sampler
@@ -63,24 +63,11 @@ class DDIM(DDPM):
         for steps that there are not.
         """
         refuse_sampler("ddim", self.samplers, "", steps)
-
-        def predict(x: Array, t: int) -> Array:
-            return self.predict_noise(params, x, t)
-
-        times = self.times(steps)
+        predict, times = partial(self.predict_noise, params), self.times(steps)
         return invert_ddim(predict, data, self.process, times=times, rounds=rounds, ops=self.ops)
 
     def generate(self, params: Any, x: Array, *, steps: int = 0) -> Array:
         """Return the data to which noise leads: nothing is drawn and nothing is clipped."""
         refuse_sampler("ddim", self.samplers, "", steps)
-
-        def predict(x: Array, t: int) -> Array:
-            return self.predict_noise(params, x, t)
-
-        times = self.times(steps)
+        predict, times = partial(self.predict_noise, params), self.times(steps)
         return sample_ddim(predict, x, self.process, Noise(0), times=times, ops=self.ops)
-
-    def times(self, steps: int = 0) -> tuple[int, ...]:
-        """Return the levels of a walk of so many steps, sample_steps or all unless said."""
-        T = self.T
-        return stride(T, steps or min(self.sample_steps, T) or T)

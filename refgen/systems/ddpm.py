@@ -3,10 +3,12 @@
 Lectures   0, 2, 3, 4 (algorithms), 1 (losses)          Source  ho2020-ddpm;  song2021-ddim
 
 Algorithm 1, training, is objectives/ddpm.py, one step of it single.py. Algorithm 2, sampling, is
-samplers/ancestral.py.
+samplers/ancestral.py, with α_t in its line 4; lectures 0 and 4 print ᾱ_t there (`refgen verify
+--errata`: E01).
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from refgen.models.denoiser import Denoiser, denoiser
@@ -44,8 +46,5 @@ class DDPM(Single, Walking):
     ) -> Array:
         """Walk from noise to data, by default over all levels by the first of the samplers."""
         x = self.start(params, (count, *self.shape), noise)
-
-        def predict(x: Array, t: int) -> Array:
-            return self.predict_noise(params, x, t)
-
+        predict = partial(self.predict_noise, params)
         return self.walk(predict, x, noise, sampler=sampler, steps=steps)

@@ -78,8 +78,7 @@ class Walking:
         Raises ValueError for a sampler or steps that there are not.
         """
         refuse_sampler(name_of(self), self.samplers, sampler, steps)
-        schedule, clip = self.process, self.clip or None
-        times = stride(schedule.T, steps or min(self.sample_steps, self.T) or self.T)
+        schedule, clip, times = self.process, self.clip or None, self.times(steps)
         place = noise.at("walk")
         if sampler == "ddim":
             return sample_ddim(predict, x, schedule, place, times=times, clip=clip, ops=self.ops)
@@ -93,6 +92,10 @@ class Walking:
             clip=clip,
             ops=self.ops,
         )
+
+    def times(self, steps: int = 0) -> tuple[int, ...]:
+        """Return the levels of a walk of so many steps, sample_steps or all unless said."""
+        return stride(self.T, steps or min(self.sample_steps, self.T) or self.T)
 
 
 def answers(
