@@ -5,25 +5,29 @@ Shapes     N batch, *S axes of one example, the last of them C channels.
 Lectures   0, 1, 2, 3, 4 (the bound, learnt variances, the cosine)
 Sources    nichol2021-improved  eq. 15-17, sections 3, 4;  ho2020-ddpm  eq. 13 (the decoder)
 
-The network says two things, ŷ and r; r places the variance between β and β̃ (VB.6):
+The network says two things, ŷ and r; r places a step's variance between β and β̃ (VB.6). Equations
+VB are on the page objectives/variational.py, HY on hybrid.py, DZ on discretized.py:
 
     loss = hybrid (HY.1), or the bound itself (VB.7)                                    (ID.1)
 
-Levels of width w hide below a noise of ½ w. With matched levels the cosine starts there: its arc,
-cos u and sin u of signal and noise, is cut into equal parts from t = 1 on.
+Where pixels have levels, a width w apart, the first noise that fits them has the deviation ½ w
+(DZ.9). The cosine then starts there: its arc, on which signal and noise are cos u and sin u, is cut
+into equal parts from t = 1 on, to an end where L_T is about data²/20000 nats a dimension:
 
     u_t = u_1 + (t − 1)/(T − 1) (u_T − u_1),   ᾱ_t = cos² u_t,
-    sin² u_1 = (½ w)² by (DZ.9),   cos² u_T = end                                       (ID.2)
+    sin² u_1 = β_1 = (½ w)²,   cos² u_T = ᾱ_T = 10⁻⁴                                    (ID.2)
 
-A background pixel is surer than the edge of a stroke. So r = 1 is the first noise itself, and
-r = −1 half the decoder's deviation that is best for all pixels alike:
+At t = 1 there is no β̃. A background pixel is surer than the edge of a stroke, so the variance there
+reaches from the first noise's, at r = 1, to a quarter of what is best for all pixels alike (DZ.9),
+at r = −1:
 
-    high_1 = β_1,   low_1 = (½)² (0.41 w)²                                              (ID.3)
+    β_1,   and in the place of β̃_1:   (½)² (0.41 w)²                                     (ID.3)
 
 Sampling may skip levels. The ratios of a longer step have their own β and β̃, and r lies between
-those as it does between neighbours; the step to t = 0 draws nothing:
+those as it does between neighbours; the step to t = 0 draws nothing. What samplers/ancestral.py
+calls v, the share of log β (AS.4), is
 
-    v = ½ (1 + r),   then samplers/ancestral.py (AS.4)                                  (ID.4)
+    v = ½ (1 + r)                                                                       (ID.4)
 
 The bound has T terms, many of them nearly alike. One t drawn in each of some parts of 2 .. T, n
 levels long, stands for the part without bias; the prior and the decoder are always there:
@@ -33,7 +37,7 @@ levels long, stands for the part without bias; the prior and the decoder are alw
 
 import math
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -61,7 +65,7 @@ from refgen.typing import Array
 LOSSES = ("hybrid", "bound")
 KINDS = ("noise", "data", "v")
 END = 1e-4  # ᾱ_T of the matched cosine
-FINEST = 0.5  # of the deviation that is best for all pixels alike
+FINEST = 0.5  # of the deviation that is best for all pixels alike, at r = −1
 
 
 @dataclass(frozen=True)
@@ -185,10 +189,7 @@ class ImprovedDDPM(Single):
         x = noise.at("start").normal((count, *self.shape), dtype=dtype, normals=self.ops.normals)
         schedule, clip, walk = self.process, self.clip or None, noise.at("walk")
         times = stride(self.T, steps or min(self.sample_steps, self.T) or self.T)
-
-        def predict(x: Array, t: int) -> tuple[Array, Array]:
-            return self.predict(params, x, t)
-
+        predict = partial(self.predict, params)
         if sampler == "ddim":
             return sample_ddim(
                 lambda x, t: predict(x, t)[0],
@@ -204,16 +205,16 @@ class ImprovedDDPM(Single):
         )
 
 
-def cosine_from(first: float, T: int, end: float = END) -> Schedule:
+def cosine_from(first: float, T: int) -> Schedule:
     """Return the cosine whose first β is given, T ≥ 1 levels evenly along the arc.
 
-    Raises ValueError unless 0 < first < 1 − end.
+    Raises ValueError unless 0 < first < 1 − END.
     """
-    if not 0 < first < 1 - end:
+    if not 0 < first < 1 - END:
         raise ValueError(
-            f"the first beta lies between 0 and {1 - end:g}, not at {first}: two levels are too "
+            f"the first beta lies between 0 and {1 - END:g}, not at {first}: two levels are too "
             "far apart for a first noise of half a width; take levels=0 or another schedule"
         )
-    start, stop = math.asin(math.sqrt(first)), math.acos(math.sqrt(end))
+    start, stop = math.asin(math.sqrt(first)), math.acos(math.sqrt(END))
     u = start + np.arange(T) / max(T - 1, 1) * (stop - start)
     return from_alpha_bar("cosine", np.concatenate([[1.0], np.cos(u) ** 2]))  # (ID.2)
