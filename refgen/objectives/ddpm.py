@@ -13,8 +13,8 @@ L_{t−1} is the KL of two Gaussians of fixed variance, ‖μ̃ − μ‖² / 2�
 parameters, and by (PA.5) of processes/parametrization.py the two means differ by
 β_t / √(α_t (1 − ᾱ_t)) times ε̂ − ε. L_0 is −log p(x_0 | x_1), the same square with μ̃ = x_0. T makes
 the mean over t their sum, in nats. σ_t² = β_t keeps w_1 finite; the posterior's β̃_t, which lectures
-1 and 3 take, is 0 at t = 1. So their weights are for t ≥ 2 (`refgen verify --errata`: E17, and E02,
-E07 and E08 for bars and norms that stand otherwise in lectures 0, 1 and 4).
+1 and 3 take, is 0 at t = 1, so their weights are for t ≥ 2. Lecture 1 also prints ᾱ for α in three
+places, lectures 0 and 4 print norms for σ_t² (`refgen verify --errata`: E17, E02, E07, E08).
 
 Adjoint. Nothing but the prediction depends on parameters:
 

@@ -23,7 +23,7 @@ other path with these ends has the same diffusion term, though draws of t may sp
 
 Gradients. So the integral has the slopes of an integral in its ends, though its integrand, the
 network, sees γ everywhere. They ask for the error at the ends, not for a derivative of the network
-(that of a₁² is −a₁² b₁², that of b₁² the opposite, that of log b₁² is a₁²):
+(in γ₁ the slope of a₁² is −a₁² b₁², that of b₁² is a₁² b₁², that of log b₁² is a₁²):
 
     dγ₁ = ½ error(γ₁) − ½ a₁² (b₁² |data|² + D a₁²)                                       (LS.6)
     dγ₀ = ½ D − ½ error(γ₀)                                                               (LS.7)

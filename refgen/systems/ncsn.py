@@ -11,8 +11,8 @@ noise of
     σ_i² ‖s(data + σ_i noise, σ_i) + noise/σ_i‖²,   s(x, σ) = −ε̂(x, σ)/σ                 (NC.1)
 
 where ε̂ is what the network says: the loss is then ‖ε̂ − noise‖², of one size at all levels (lecture
-4 has no σ_i², the paper does). The network sees x divided by its deviation (SS.1). To sample, the
-lecture's algorithm 1, from x̃_0 ~ N(0, σ_1² I):
+4 has no σ_i², the paper does). The network sees x divided by its deviation, (SS.1) of score_sde.py.
+To sample, the lecture's algorithm 1, from x̃_0 ~ N(0, σ_1² I):
 
     for i = 1 .. L, α_i = ϵ σ_i² / σ_L²,  T times:   x̃ ← x̃ + ½ α_i s(x̃, σ_i) + √α_i z     (NC.2)
 
@@ -22,8 +22,8 @@ are. What comes out has noise of σ_L in it; with `denoise` one call more takes 
     x ← x + σ_L² s(x, σ_L)                                                             (NC.3)
 
 `langevin` is the walk that fails: as many calls, L T, all at the last level, from the same start,
-with the ε of `plain_step` in place of ½ α_L. No point leaves the mode that it falls into. Where
-data fill their space that ε may be as long as they are wide; 0, the default, stands for ½ α_L.
+with the ε of `plain_step` in place of ½ α_L. No point leaves the mode that it falls into. Where a
+mode is wider than σ_L a longer ε still stays in it and arrives sooner; 0, the default, is ½ α_L.
 """
 
 from dataclasses import dataclass, field

@@ -26,7 +26,8 @@ data instead of one more small step:
     dpm-solver            second order in λ, multistep                        n
     ddim                  Euler's rule for x/a in b/a: first order            n
 
-Times are even in t, even in log b/a (noise), or Karras's, between the two where noise is large.
+Times are even in t (`time`), even in log b/a (`noise`), or have Karras's b/a (`karras`), SP.5 of
+processes/spacing.py.
 """
 
 from abc import abstractmethod

@@ -5,11 +5,11 @@ Lectures   1 (VP-SDE), 3, 4 (scores)          Source  song2021-sde  eq. 11, 12 a
     dx = −½ β x dt + √β dW,   a = exp(−½ ∫β),   b² = 1 − a²          β = β₀ + (β₁ − β₀) t
 
 for Brownian W; ∫β is taken from 0 to t. β₀ = 0.1 and β₁ = 20 are a thousand times the first and
-last β_t of DDPM's thousand steps, since t runs to 1 here and to 1000 there. Data of
-variance 1 keep it on the way, so what a network sees needs no scaling. With path = sub-vp the
-signal is the same and the noise b = 1 − a² is less; that is a score model too, by the same loss.
+last β_t of DDPM's thousand steps, since t runs to 1 here and to 1000 there. Data of variance 1 keep
+it on the way, so what a network sees needs no scaling. With via = sub-vp the signal is the same and
+the noise less, b = 1 − a², by √(β (1 − a⁴)) dW; that is a score model too, by the same loss.
 
-Near t = 0 b grows like √t and a score like 1/b, so training and walks keep to t ≥ first_time.
+Near t = 0 b goes to 0 and a score grows like 1/b, so training and walks keep to t ≥ first_time.
 """
 
 from collections.abc import Callable

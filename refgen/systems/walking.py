@@ -1,9 +1,9 @@
-"""What systems have in common that walk from noise to data with something in hand.
+"""What DDPM and those that are guided or told something share: levels, sizes and the walk back.
 
-Lectures   0, 2, 3, 4 (algorithms)          Source  ho2020-ddpm;  song2021-ddim
+Lectures   0, 2, 3, 4 (algorithm 2)          Source  ho2020-ddpm;  song2021-ddim
 
-The settings are DDPM's. Here the walk is apart from what is asked at each step: a predictor comes
-in from outside, guided or told, and any sampler takes it as it would take a network.
+The walk is apart from what is asked at each step: a predictor (x, t) -> ε̂ comes in from outside,
+guided or told, and any sampler takes it as it would take a network.
 """
 
 import math
