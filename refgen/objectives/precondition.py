@@ -15,9 +15,9 @@ the deviation of the data from c_skip x, their best linear guess. ε > 0, the fi
 consistency model: D(x, ε) = x, whatever F says. EDM's c_noise is ¼ log σ; here it is 1000 times
 that, for embeddings that are made for whole numbers.
 
-An error of F weighs the same at every level where one of D weighs 1/c_out². On a path, x = a data +
-b noise, an error of the data weighs W/b² (WE.2 of processes/weights.py). With σ = b/a and ε = 0 that
-takes
+An error of F weighs the same at every level where one of D weighs 1/c_out². On a path, with
+x = a data + b noise and σ = b/a, an error of the data weighs W/b² (WE.2 of processes/weights.py), so
+for ε = 0 that takes
 
     W = b²/c_out² = a² + b²/σ_d²                                                       (PR.4)
 
