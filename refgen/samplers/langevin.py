@@ -1,29 +1,33 @@
 r"""Langevin's walk up a score, and the same through falling levels of noise.
 
-Shapes     x, score : (N, *S)    sigmas : falling, σ₁ .. σ_L > 0
+Shapes     x, score, z : (N, *S)    sigmas : falling, σ₁ .. σ_L > 0
+Lectures   4 (Langevin dynamics; algorithm 1), 3 (NCSN)
 Sources    roberts1996-langevin  (what a finite step does);  song2019-ncsn  algorithm 1, section 4.3
 
-Plain. Climb log p, and be kept from its top by noise, one network call a step:
+Plain. Climb log p, and be kept from its top by z ~ N(0, I), one network call a step:
 
-    x ← x + ε ∇log p(x) + √(2ε) z                                                        (LA.1)
+    x ← x + ε ∇log p(x) + √(2ε) z                                                        (LV.1)
 
-It ends in p where ε → 0 and the walk is long, steps × ε → ∞: both are needed. At a fixed ε the
-variance in a direction where p has var obeys v ← (1 − ε/var)² v + 2ε and ends at
+It ends in p where ε → 0 and its K steps are a long walk, K ε → ∞. The lecture asks for ε → 0 and
+K → ∞, and ε = 1/K² is a walk that goes nowhere (`refgen verify --errata`, E34). At a fixed ε and
+for a Gaussian p, in a direction where its variance is var, ∇log p is −(x − mean)/var. So the
+variance of x obeys v ← (1 − ε/var)² v + 2ε, and ends where that stands still,
 
-    var / (1 − ε / (2 var)),   nowhere at all from ε = 2 var on                           (LA.2)
+    var / (1 − ε / (2 var)),   nowhere at all from ε = 2 var on                           (LV.2)
 
 Annealed. Between modes far apart lies a desert that no small step crosses: each mode keeps the
 points that started near it, whatever its weight. Where noise of σ fills the desert the steps are
 long, and weights come right. So the walk is taken at falling levels, of one ratio as a rule
 (processes.schedule.geometric), with T steps at each:
 
-    α_i = ϵ σ_i² / σ_L²,   x ← x + ½ α_i s(x, σ_i) + √α_i z                               (LA.3)
+    α_i = ϵ σ_i² / σ_L²,   x ← x + ½ α_i s(x, σ_i) + √α_i z                               (LV.3)
 
-which is (LA.1) with ½ α_i for ε: where s is about z/σ_i, drift and noise keep their ratio at all
-levels. L T calls. What comes out has noise of σ_L in it; the algorithm leaves it there. One call
-more takes the mean of the data instead, an option, for it also takes away the spread:
+which is (LV.1) with ½ α_i for ε. Where noise prevails s is of size 1/σ_i, so the drift is of size
+½ ϵ σ_i/σ_L² and the noise √ϵ σ_i/σ_L: in units of σ_i both are the same at all levels. L T calls.
+What comes out has noise of σ_L in it; the algorithm leaves it there. One call more, an option,
+moves x to the mean of the data given x, which has less spread than the data:
 
-    x ← x + σ_L² s(x, σ_L)                                                               (LA.4)
+    x ← x + σ_L² s(x, σ_L)                                                               (LV.4)
 """
 
 import math
@@ -33,6 +37,7 @@ from itertools import pairwise
 from refgen import ops as reference
 from refgen.noise import Noise
 from refgen.ops.protocol import Ops
+from refgen.samplers.walk import numbers
 from refgen.typing import Array
 
 Score = Callable[[Array], Array]  # x -> ∇log p
@@ -44,7 +49,7 @@ def sample_langevin(
 ) -> Array:
     """Return x after a number of steps; step is ε. Raises ValueError for a negative ε."""
     for i in range(steps):
-        x = ops.langevin_step_drawn(x, score(x), noise.at("step", i).stream, step=step)  # (LA.1)
+        x = ops.langevin_step_drawn(x, score(x), noise.at("step", i).stream, step=step)  # (LV.1)
     return x
 
 
@@ -54,7 +59,7 @@ def stationary_variance(var: float, step: float) -> float:
     >>> stationary_variance(1.0, 0.5), stationary_variance(1.0, 2.0)
     (1.3333333333333333, inf)
     """
-    return var / (1 - step / (2 * var)) if step < 2 * var else math.inf  # (LA.2)
+    return var / (1 - step / (2 * var)) if step < 2 * var else math.inf  # (LV.2)
 
 
 def sample_annealed_langevin(
@@ -70,18 +75,18 @@ def sample_annealed_langevin(
 ) -> Array:
     """Return data from x, which may start anywhere that σ₁ reaches; step is ϵ, inner is T.
 
-    By (LA.2) a single datum is approached while ϵ < 4 σ_L², to a variance of σ_L² / (1 − ϵ/4σ_L²).
-    denoise asks for the last line. Raises ValueError for levels that do not fall to σ_L > 0 and for
-    a negative ϵ.
+    By (LV.2) with ½ϵ for ε and σ_L² for var, a walk around a single datum stays while ϵ < 4 σ_L²,
+    and ends in a variance of σ_L² / (1 − ϵ/4σ_L²). denoise asks for (LV.4).
+    Raises ValueError for levels that do not fall to σ_L > 0 and for a negative ϵ.
     """
     if len(sigmas) == 0 or any(s >= t for t, s in pairwise(sigmas)) or not sigmas[-1] > 0:
         raise ValueError(f"noise levels fall to a last one above 0, not {list(sigmas)[:6]}")
-    last = sigmas[-1]
+    sigmas, last = numbers(sigmas), float(sigmas[-1])
     for i, sigma in enumerate(sigmas):
         half = 0.5 * step * sigma**2 / last**2
         for k in range(inner):
             stream = noise.at("level", i, "step", k).stream
-            x = ops.langevin_step_drawn(x, score(x, sigma), stream, step=half)  # (LA.3)
+            x = ops.langevin_step_drawn(x, score(x, sigma), stream, step=half)  # (LV.3)
     if denoise:
-        x, _ = ops.euler_step_forward(x, score(x, last), dt=last**2)  # (LA.4)
+        x, _ = ops.euler_step_forward(x, score(x, last), dt=last**2)  # (LV.4)
     return x

@@ -1,6 +1,7 @@
 r"""Following a flow: explicit Runge-Kutta rules, and the density that is carried along.
 
-Shapes     x, v : (N, *S)    logdet, divergence : (N,), in nats    times : a list of floats
+Shapes     x, v, e : (N, *S), D entries an example    divergence : (N,), in nats    times : floats
+Lectures   3 (ODESolve, Euler), 4 (Euler, midpoint)
 Sources    hairer1993-ode  section II.1 (the rules);  grathwohl2019-ffjord  (the density);
            hutchinson1990-trace  (the estimate)
 
@@ -18,15 +19,18 @@ or backwards. A rule asks for s slopes and takes their weighted mean:
 Over a fixed stretch a rule of order p errs by O(h^p). Each term of a sum is an Euler step along
 one slope, which is the op that backends have.
 
-Mass is carried along: what a volume loses in size its density gains. Along a path of the flow
+Mass is carried along: what a volume loses in size its density gains. A volume changes at the rate
+div v, so along a path of the flow
 
-    d/dt log p(x_t, t) = −div v(x_t, t),   log p(x_0, t_0) = log p(x_1, t_1) + ∫ div v dt  (OD.3)
+    d/dt log p(x_t, t) = −div v(x_t, t)
+    log p(x_0, t_0) = log p(x_1, t_1) + ∫ div v(x_t, t) dt,   from t_0 to t_1              (OD.3)
 
-so the integral of the divergence, by the same rule at the same points, turns the prior's density
-into the data's. The divergence is the trace of J = ∂v/∂x, of which a network gives products with
-its transpose only. One for every coordinate is exact; one along random signs e is right on average:
+and the integral, by the same rule at the same points, turns the density at one end into that at the
+other. The divergence is the trace of J = ∂v/∂x, of which a network's backward gives products Jᵀ e.
+One for every unit vector e_d is exact. One for random signs e is right on average, since e_i e_j
+is 1 for i = j and 0 on average for others:
 
-    div v = Σ_d (Jᵀ e_d)_d       or, E e eᵀ being the identity,   div v = E eᵀ Jᵀ e        (OD.4)
+    div v = tr J = Σ_d e_dᵀ Jᵀ e_d,   or   E eᵀ Jᵀ e,   e_i = ±1                           (OD.4)
 """
 
 from collections.abc import Callable, Sequence
@@ -38,6 +42,7 @@ import numpy as np
 from refgen import ops as reference
 from refgen.noise import Noise
 from refgen.ops.protocol import Ops
+from refgen.samplers.walk import numbers
 from refgen.typing import Array
 
 Velocity = Callable[[Array, float], Array]  # (x, t) -> v
@@ -100,9 +105,9 @@ def solve(
     >>> round(float(x[0, 0]), 3), round(float(np.exp(-1)), 3)
     (0.368, 0.368)
     """
-    numbers = tableau(rule)
+    found = tableau(rule)
     for t, s in pairwise(_checked(times)):
-        x, _ = _step(velocity, x, t, s - t, numbers, ops)
+        x = _step(velocity, x, t, s - t, found, ops)
     return x
 
 
@@ -121,36 +126,36 @@ def solve_with_density(
     estimated along signs drawn once there, the same at all times, so the estimate is that of the
     integral, without bias. Raises ValueError as `solve` does.
     """
-    numbers = tableau(rule)
+    found = tableau(rule)
     total = np.sum(0 * np.reshape(x, (x.shape[0], -1)), axis=1)
     signs = None if noise is None else _signs(x, noise)
+    seen: list[Array] = []  # the divergence at every point where the rule asks for a slope
+
+    def velocity(y: Array, at: float) -> Array:
+        v, divergence = _with_divergence(field, y, at, signs)
+        seen.append(divergence)
+        return v
+
     for t, s in pairwise(_checked(times)):
-        slopes: list[Array] = []
-
-        def velocity(y: Array, at: float, slopes: list[Array] = slopes) -> Array:
-            v, divergence = _with_divergence(field, y, at, signs)
-            slopes.append(divergence)
-            return v
-
-        x, _ = _step(velocity, x, t, s - t, numbers, ops)
-        for weight, divergence in zip(numbers.w, slopes, strict=True):
+        seen.clear()
+        x = _step(velocity, x, t, s - t, found, ops)
+        for weight, divergence in zip(found.w, seen, strict=True):
             total = total + (s - t) * weight * divergence  # (OD.3)
     return x, total
 
 
-def _step(
-    velocity: Velocity, x: Array, t: float, h: float, numbers: Tableau, ops: Ops
-) -> tuple[Array, list[Array]]:
+def _step(velocity: Velocity, x: Array, t: float, h: float, rule: Tableau, ops: Ops) -> Array:
     slopes: list[Array] = []
-    for row, c in zip(((), *numbers.A), numbers.c, strict=True):
+    for row, c in zip(((), *rule.A), rule.c, strict=True):
         slopes.append(velocity(_along(x, slopes, row, h, ops), t + c * h))
-    return _along(x, slopes, numbers.w, h, ops), slopes
+    return _along(x, slopes, rule.w, h, ops)
 
 
 def _along(
     x: Array, slopes: Sequence[Array], weights: Sequence[float], h: float, ops: Ops
 ) -> Array:
-    for weight, slope in zip(weights, slopes, strict=False):
+    """Return x + h times the weighted sum of slopes: both sums of (OD.1)."""
+    for weight, slope in zip(weights, slopes, strict=True):
         if weight:
             x, _ = ops.euler_step_forward(x, slope, dt=h * weight)  # (OD.1)
     return x
@@ -176,7 +181,7 @@ def _signs(x: Array, noise: Noise) -> Array:
     return np.asarray(drawn.astype(x.dtype), like=x)
 
 
-def _checked(times: Sequence[float]) -> Sequence[float]:
+def _checked(times: Sequence[float]) -> list[float]:
     if len(times) < 2:
         raise ValueError(f"a walk has two times at least, not {list(times)}")
-    return times
+    return numbers(times)

@@ -1,17 +1,20 @@
 r"""The reverse SDE by Euler and Maruyama's rule: the probability flow with Langevin's noise on top.
 
-Shapes     x, noise_hat, score : (N, *S)    times : falling    one network call a step
+Shapes     x, noise_hat, score, z : (N, *S)    times : falling    one network call a step
+Lectures   1 (VP-SDE and VE-SDE, by name)
 Sources    anderson1982-reverse  (the reverse SDE);  song2021-sde  eq. 6 and 13;  karras2022-edm
            eq. 6 (any amount of noise);  kloeden1992-sde  chapters 10 and 14 (the rule, its orders)
 
 A path a, b has marginals p(x, t), which the SDE dx = f x dt + g dW carries from data to noise,
-and the probability flow v = f x − ½ g² ∇log p either way. Langevin's motion leaves each of them as
-it is, whatever its strength, so it may be added: for every η the SDE that runs back,
+f = a'/a and g² = (b²)' − 2 f b² (processes/path.py), and the probability flow v = f x − ½ g² ∇log p
+either way. Langevin's motion, dx = c ∇log p dτ + √(2c) dW as τ rises, leaves each of them as it is
+for any c ≥ 0, so it may be added. Time runs backwards here, dτ = −dt; with c = ½ η² g² the SDE
 
-    dx = v dt − ½ η² g² ∇log p dt + η g dW                                               (SD.1)
+    dx = v dt − ½ η² g² ∇log p dt + η g dW,   dt < 0                                     (SD.1)
 
-has the same marginals. η = 0 is the flow, and η = 1 is the path's own SDE seen backwards, with
-drift f x − g² ∇log p. A network that names the noise knows both parts, b ∇log p = −ε̂:
+has the same marginals for every η. η = 0 is the flow, and η = 1 is the path's own SDE seen
+backwards, with drift f x − g² ∇log p. A network that names the noise knows both parts, since
+b ∇log p = −ε̂:
 
     v = f x + ½ (g²/b) ε̂                                                                 (SD.2)
 
@@ -19,8 +22,8 @@ Time is cut into steps from t to s < t, and over a step all rates stay what they
 
     x' = x + (s − t) v(x, t) + τ ∇log p(x, t) + √(2τ) z,   τ = ½ η² g² (t − s)            (SD.3)
 
-Euler's step along the flow and Langevin's step, both from one call. What samples are judged by,
-their moments, is right to order 1. Into b = 0, where no noise may remain, z is left out.
+Euler's step along the flow and Langevin's step, both from one call. Samples are judged by their
+moments, and those are right to order 1. Into b = 0, where no noise may remain, z is left out.
 """
 
 import math

@@ -2,9 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import numpy as np
 
 from refgen.processes import Schedule
+from refgen.processes.parametrization import clip_noise
 from refgen.typing import Array
 
 Predict = Callable[[Array, int], Array]  # (x, t) -> the noise in x
@@ -33,11 +36,23 @@ def checked(times: Sequence[int] | None, schedule: Schedule) -> tuple[int, ...]:
     return walk
 
 
-def falling(times: Sequence[float]) -> Sequence[float]:
-    """Return the times of a continuous walk. Raises ValueError unless there are two, falling."""
-    if len(times) < 2 or any(s >= t for t, s in pairwise(times)):
-        raise ValueError(f"sampling times fall, two at least, not {list(times)[:6]}")
-    return times
+def numbers(walk: Sequence[float]) -> list[Any]:
+    """Return times, or noise levels, as Python's numbers: NumPy's would widen an x of float32."""
+    plain: list[Any] = np.asarray(walk).tolist()
+    return plain
+
+
+def falling(walk: Sequence[float], called: str = "sampling times") -> list[Any]:
+    """Return the numbers of a continuous walk. Raises ValueError unless there are two, falling."""
+    plain = numbers(walk)
+    if len(plain) < 2 or any(s >= t for t, s in pairwise(plain)):
+        raise ValueError(f"{called} fall, two at least, not {plain[:6]}")
+    return plain
+
+
+def within(noise_hat: Array, x: Array, alpha_bar: float, clip: float | None) -> Array:
+    """Return the noise whose data estimate stays within ±clip; None is no limit."""
+    return noise_hat if clip is None else clip_noise(x, noise_hat, alpha_bar, clip)
 
 
 def trace(

@@ -330,3 +330,23 @@ def test_the_first_few_samples_are_the_first_of_many(name, world):
     for k in (1, 4):
         few = sampled(row, world, Noise(4), count=k, steps=steps)
         np.testing.assert_allclose(few, many[:k], rtol=1e-8, atol=1e-10)
+
+
+def test_a_list_that_is_an_array_leaves_samples_in_their_type():
+    """NumPy's float64 numbers would make float64 of x; a walk goes by Python's."""
+    x, path, noise = np.ones((2, 2), np.float32), VP(), Noise(0)
+    times, sigmas = np.linspace(1.0, 0.1, 4), geometric(4, 2.0, 0.1)
+
+    def predict(x, t):
+        return 0.1 * x
+
+    found = {
+        "flow": sample_probability_flow(predict, x, path, times=times),
+        "2m": sample_dpm_solver_2m(predict, x, path, times=times),
+        "2s": sample_dpm_solver_2s(predict, x, path, times=times),
+        "sde": sample_reverse_sde(predict, x, path, noise, times=times),
+        "pc": PC(predict, x, path, noise, times=times, denoise=True),
+        "edm": sample_edm(predict, x, sigmas, noise, churn=1.0),
+        "langevin": sample_annealed_langevin(predict, x, sigmas, noise, step=1e-3, denoise=True),
+    }
+    assert {name: y.dtype.name for name, y in found.items()} == dict.fromkeys(found, "float32")

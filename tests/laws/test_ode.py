@@ -174,3 +174,15 @@ def test_what_cannot_be_done_is_refused():
     flow = ProbabilityFlow(VP(), lambda x, t: x)
     with pytest.raises(ValueError, match="noise_pullback"):
         log_density(flow, np.ones((1, 2)), times=[0.1, 1.0])
+
+
+def test_a_flow_is_not_followed_where_it_is_infinitely_fast():
+    """At a = 0 it begins nowhere; into b = 0 on VP Euler asks for no slope, and Heun for one."""
+    predict, _ = noise_of(WORLD, CosinePath())
+    with pytest.raises(ValueError, match=r"at t = 1\.0 the signal is 0, the noise 1"):
+        sample_probability_flow(predict, np.ones((1, 2)), CosinePath(), times=[1.0, 0.5])
+    predict, _ = noise_of(WORLD, VP())
+    with pytest.raises(ValueError, match=r"at t = 0\.0 the signal is 1, the noise 0"):
+        sample_probability_flow(predict, np.ones((1, 2)), VP(), times=[1.0, 0.0])
+    euler = sample_probability_flow(predict, np.ones((1, 2)), VP(), times=[1.0, 0.0], rule="euler")
+    assert np.isfinite(euler).all()

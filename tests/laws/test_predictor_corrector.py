@@ -48,15 +48,17 @@ def test_the_predictor_corrector_of_ve_is_algorithms_2_and_4():
     np.testing.assert_allclose(found, x, rtol=1e-9)
 
 
+@pytest.mark.parametrize("last", [0, 2])
 @pytest.mark.parametrize("norms", NORMS)
-def test_the_predictor_corrector_of_vp_is_algorithms_3_and_5(norms):
+def test_the_predictor_corrector_of_vp_is_algorithms_3_and_5(norms, last):
+    """Where the list ends above 0 no next step has an α for the last corrector: it is 1."""
     schedule = linear(6, 0.02, 0.5)
     path, beta, N, r = of_schedule(schedule), schedule.beta, 6, 0.2
     x = Noise(1).normal((5, 2))
     found = sample_predictor_corrector(
-        noise_of(WORLD, path), x, path, Noise(2), times=range(N, -1, -1), ratio=r, norms=norms
+        noise_of(WORLD, path), x, path, Noise(2), times=range(N, last - 1, -1), ratio=r, norms=norms
     )
-    for step, i in enumerate(range(N - 1, -1, -1)):
+    for step, i in enumerate(range(N - 1, last - 1, -1)):
         score = WORLD.score(x, schedule.signal(i + 1), schedule.spread(i + 1))
         z = Noise(2).at("predictor", step).normal(x.shape)
         x = (2 - np.sqrt(1 - beta[i + 1])) * x + beta[i + 1] * score
@@ -70,7 +72,8 @@ def test_the_predictor_corrector_of_vp_is_algorithms_3_and_5(norms):
             of_z, of_g = of_z.mean(), of_g.mean()
         if norms == "typical":
             of_z, of_g = np.sqrt(2), np.sqrt(2) / schedule.spread(i)
-        eps = 2 * (1 - beta[i]) * (r * of_z / of_g) ** 2
+        alpha = 1 - beta[i] if i > last else 1.0
+        eps = 2 * alpha * (r * of_z / of_g) ** 2
         x = x + eps * g + np.sqrt(2 * eps) * z
     np.testing.assert_allclose(found, x, rtol=1e-9)
 
@@ -143,7 +146,7 @@ def corrected(ratio, corrections, name):
 
 @pytest.mark.parametrize("name", PATHS)
 def test_the_corrector_leaves_the_marginal_as_it_is_as_its_steps_go_to_0(name):
-    """It ends at (LA.2)'s variances with ε = 2 r² b², off by O(r²), wherever it began."""
+    """It ends at (LV.2)'s variances with ε = 2 r² b², off by O(r²), wherever it began."""
     ratios, errors = [0.4, 0.28, 0.2], []
     for ratio in ratios:
         (mean, cov), (a, b, _, _) = corrected(ratio, 700, name)

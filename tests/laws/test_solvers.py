@@ -73,7 +73,7 @@ def test_one_step_is_the_estimate_of_the_data(name):
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_a_single_datum_is_met_exactly_by_any_number_of_steps(name):
-    """The estimate never changes, which is what (DP.1) is exact for."""
+    """The estimate never changes, which is what (DPM.1) is exact for."""
     path, datum = VP(), np.array([[0.7, -0.2]])
 
     def predict(x, t):
@@ -83,6 +83,24 @@ def test_a_single_datum_is_met_exactly_by_any_number_of_steps(name):
     for steps in (1, 2, 5, 8):
         found = SAMPLERS[name](predict, np.ones((1, 2)), path, times=np.linspace(1, 0, steps + 1))
         np.testing.assert_allclose(found, datum, atol=1e-12)
+
+
+def test_no_pair_of_2s_ends_where_there_is_no_noise():
+    """Both steps of [1, ½, 0] are of first order, DDIM's; of three the first two are a pair."""
+    path, x = VP(), Noise(1).normal((4, 2))
+    predict = predictor(BLOBS, path)
+
+    def ddim(x, t, s):
+        (a, b, _, _), (c, d, _, _) = path.levels(t), path.levels(s)
+        noise = predict(x, t)
+        return c * (x - b * noise) / a + d * noise
+
+    two = sample_dpm_solver_2s(predict, x, path, times=[1.0, 0.5, 0.0])
+    np.testing.assert_allclose(two, ddim(ddim(x, 1.0, 0.5), 0.5, 0.0), rtol=1e-10)
+    pair = sample_dpm_solver_2s(predict, x, path, times=[1.0, 0.5, 0.2])
+    three = sample_dpm_solver_2s(predict, x, path, times=[1.0, 0.5, 0.2, 0.0])
+    np.testing.assert_allclose(three, ddim(pair, 0.2, 0.0), rtol=1e-10)
+    assert np.abs(pair - ddim(ddim(x, 1.0, 0.5), 0.5, 0.2)).max() > 0.01
 
 
 def test_dpm_solvers_refuse_lists_that_they_cannot_walk():
