@@ -2,10 +2,13 @@ r"""Guidance: how far a sampler believes what a label changes, and how far it ex
 
 Shapes     N examples.   x, answers, gradient : (N, *S)    told, null : (N, ...)
            a, b, σ, γ, w : floats of one time
-Sources    dhariwal2021-adm  algorithms 1, 2 (classifier);  ho2022-cfg  eq. 6 (without one);
+Lectures   0, 3 (classifier guidance, classifier-free guidance), 4 (classifier-free guidance)
+Sources    dhariwal2021-adm  algorithm 2 (classifier);  ho2022-cfg  eq. 6 (without one);
            saharia2022-imagen  eq. 2;  kynkaanniemi2024-interval
 
-On x = a data + b noise, Bayes' rule ties the score that knows a label to the one that does not:
+On x = a data + b noise the score is −1/b times the mean noise given x: ε̂_y where the label y is
+known too, ε̂_∅ where it is not. Bayes' rule, p(y | x) = p(x | y) p(y) / p(x), ties the two, and p(y)
+has no x in it:
 
     ∇log p(y | x) = ∇log p(x | y) − ∇log p(x) = −(ε̂_y − ε̂_∅) / b                 (GU.1)
 
@@ -16,8 +19,13 @@ density without label tilted by the classifier: γ = 0 forgets the label, γ = 1
     classifier-free     ε̃ = ε̂_∅ + γ (ε̂_y − ε̂_∅)                                   (GU.2)
     classifier          ε̃ = ε̂ − γ b ∇log p(y | x)                                  (GU.3)
 
-Whatever else is predicted, data, v, score or velocity, is affine in the noise at given x, and the
-weights of (GU.2) sum to 1: the same line guides them all. (GU.3) is in their own units
+(GU.1) makes one of the other; in (GU.3) ε̂ is the answer without label, and the classifier one that
+was trained on noisy x. ADM's algorithm 1 moves the mean of a step by γ σ² ∇log p(y | x) instead,
+which is the same to first order in the step's length.
+
+Whatever else is predicted, data, v, score or velocity, is c ε̂ + c' x, with the same c and c' for
+both answers. The weights of (GU.2), γ and 1 − γ, sum to 1: so that line guides them all. The
+gradient in (GU.3) gets the factor c, which is −1/b for the score and −b/a for the data:
 
     score + γ ∇log p(y | x),   data + γ (b²/a) ∇log p(y | x)                       (GU.4)
 
@@ -26,16 +34,18 @@ Imagen do as well and write w. Lecture 0 and Ho and Salimans count from the answ
 
     γ = w_imagen = 1 + w_cfg                                                       (GU.5)
 
-One trap more: lecture 0 writes w in front of a classifier's gradient too, and there it is γ.
+One trap more: lecture 0 writes w in front of a classifier's gradient too, and there it is γ. And
+lecture 3, in the line before its (GU.2), prints ε̂_y for ε̃ (`refgen verify --errata`, E18).
 
 Where there is much noise, a large γ drives all samples to one, where there is little it only costs
 calls. In between it does its work: γ inside an interval of σ = b/a, and 1, p(x | y), outside
 
     γ(σ) = γ where low < σ ≤ high, else 1                                          (GU.6)
 
-At γ = 1 the densities of all levels are noised versions of one, and a sampler ends in p(x | y). At
-other γ > 0 they are not, so samples are not from p(x) p(y | x)^γ / Z at σ = 0, though nearer to the
-label than p(x | y).
+At γ = 0 and 1 the densities of all levels are noised versions of one, and a sampler ends in p(x) or
+p(x | y). At another γ each level has the score of its own tilted density, and these are not noised
+versions of one. So samples are not of p(x) p(y | x)^γ / Z at σ = 0, and depend on the sampler; for
+γ > 1 they are nearer to the label than those of p(x | y).
 """
 
 import math
@@ -142,14 +152,12 @@ def classifier_free(
     null: Array,
     guidance: Guidance,
     levels: LevelsOf,
-    *,
-    together: bool = True,
 ) -> Predict:
     """Return a predictor of any kind that a sampler can call, guided by what examples are told.
 
     told and null have a row for each example of x. Both answers come from one call with 2 N
-    examples, or from two calls with N where `together` is false. Where γ is 1 or 0 only one answer
-    is needed, and one call with N asks for it.
+    examples. Where γ is 1 or 0 only one answer is needed, and one call with N asks for it. Raises
+    ValueError where told and null differ in shape.
     """
     if told.shape != null.shape:
         raise ValueError(f"what is told, {told.shape}, and nothing, {null.shape}, must be alike")
@@ -158,8 +166,6 @@ def classifier_free(
         gamma = guidance.at(*levels(t))
         if gamma in (0.0, 1.0):
             return predict(x, t, told if gamma else null)
-        if not together:
-            return guided(predict(x, t, told), predict(x, t, null), gamma)
         both = predict(np.concatenate([x, x]), t, np.concatenate([told, null]))
         return guided(both[: x.shape[0]], both[x.shape[0] :], gamma)
 

@@ -346,10 +346,9 @@ def test_guidance_in_an_interval_is_the_weight_inside_and_1_outside():
             np.testing.assert_allclose(predict(POINTS, level), exact, atol=1e-12)
 
 
-@pytest.mark.parametrize("together", [True, False])
-@pytest.mark.parametrize(("gamma", "each"), [(0.0, [13]), (1.0, [13]), (3.0, None), (-1.0, None)])
-def test_one_answer_is_asked_for_where_one_is_enough(gamma, each, together):
-    """Both answers: one call with twice the examples, or two calls; γ = 0 and 1: half of that."""
+@pytest.mark.parametrize(("gamma", "size"), [(0.0, 13), (1.0, 13), (3.0, 26), (-1.0, 26)])
+def test_one_answer_is_asked_for_where_one_is_enough(gamma, size):
+    """Both answers: one call with twice the examples; γ = 0 and 1: half of that."""
     calls = []
 
     def predict(x, t, labels):
@@ -357,18 +356,12 @@ def test_one_answer_is_asked_for_where_one_is_enough(gamma, each, together):
         return answers()(x, t, labels)
 
     names, nothing = told(1)
-    guided_predict = classifier_free(
-        predict, names, nothing, Guidance(gamma), lambda t: t, together=together
-    )
-    found = guided_predict(POINTS, LEVEL)
-    sizes = [n for n, _ in calls]
-    assert sizes == (each or ([26] if together else [13, 13]))
-    if each:
+    found = classifier_free(predict, names, nothing, Guidance(gamma), lambda t: t)(POINTS, LEVEL)
+    assert [n for n, _ in calls] == [size]
+    if size == 13:
         assert calls[0][1] == ({1} if gamma else {NULL})
-    other = classifier_free(
-        answers(), names, nothing, Guidance(gamma), lambda t: t, together=not together
-    )
-    np.testing.assert_allclose(found, other(POINTS, LEVEL), atol=1e-14)
+    apart = (answers()(POINTS, LEVEL, labels) for labels in (names, nothing))
+    np.testing.assert_allclose(found, guided(*apart, gamma), atol=1e-14)
 
 
 @given(
