@@ -1,18 +1,22 @@
-"""Classifier guidance: a diffusion without labels, and a classifier of noise that leads it.
+r"""Classifier guidance: a diffusion without labels, and a classifier of noise that leads it.
 
-Lectures   0, 3          Source  dhariwal2021-adm
+Shapes     N batch.   data, x : (N, *shape)    y : (N,)
+Lectures   0, 3 (classifier guidance)
+Source     dhariwal2021-adm  algorithm 2
+
+    model         loss = ‖ε̂(x, t) − ε‖²                                              (CG.1)
+    classifier    loss = −log p(y | x, t),   x as noisy as the model's               (CG.2)
+    ε̃ = ε̂(x, t) − γ √(1 − ᾱ_t) ∇log p(y | x, t),   then any sampler                  (CG.3)
 
 Two players that never meet while they learn: the model names the noise, the classifier the label
 of what is noisy. Sampling asks the classifier where its label becomes likelier, by its gradient in
 x, derived by hand (refgen.objectives.noisy_classification), and bends the noise that way
-(refgen.processes.guidance).
+(refgen.processes.guidance). Lecture 0 writes w for γ.
 """
 
 import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
-
-import numpy as np
 
 from refgen.models.denoiser import Denoiser, denoiser
 from refgen.models.noisy_classifier import NoisyClassifier
@@ -21,7 +25,7 @@ from refgen.objectives import NoisePrediction
 from refgen.objectives.noisy_classification import NoisyClassification
 from refgen.processes.guidance import Guidance, by_classifier, levels_of
 from refgen.systems.system import NO_REQUEST, Labelled, Request, Turn
-from refgen.systems.telling import ByLabel
+from refgen.systems.telling import ByLabel, wanted
 from refgen.systems.walking import Walking, answers, by_parts, mean_gradient
 from refgen.typing import Array, Grads, Params
 
@@ -80,7 +84,7 @@ class ClassifierGuidance(Walking):
 
     def gradient(self, params: Any, batch: Array, noise: Noise) -> tuple[dict[str, Array], Grads]:
         """Return (loss of each example, gradient of the mean loss of the model)."""
-        terms, cache = self.objective.forward(params["model"], batch, noise)
+        terms, cache = self.objective.forward(params["model"], batch, noise)  # (CG.1)
         return terms, mean_gradient(self.objective, terms, cache)
 
     def classifier_gradient(
@@ -88,7 +92,7 @@ class ClassifierGuidance(Walking):
     ) -> tuple[dict[str, Array], Grads]:
         """Return (loss in nats and right or wrong of each example, gradient of the mean loss)."""
         x, labels = batch
-        terms, cache = self.judging.forward(params["classifier"], x, labels, noise)
+        terms, cache = self.judging.forward(params["classifier"], x, labels, noise)  # (CG.2)
         return terms, mean_gradient(self.judging, terms, cache)
 
     def log_gradient(self, params: Any, x: Array, t: int, labels: Array) -> Array:
@@ -111,10 +115,7 @@ class ClassifierGuidance(Walking):
         request: Request = NO_REQUEST,
     ) -> Array:
         """Walk from noise to data, led by the classifier; a label that is not asked is drawn."""
-        wanted = ByLabel(self.classes).asked(request)
-        labels = noise.at("told").integers(self.classes, count, words=self.ops.words)
-        if wanted is not None:
-            labels = np.full_like(labels, wanted)
+        labels = wanted(ByLabel(self.classes), count, noise.at("told"), request, self.ops.words)
         x = self.start(params, (count, *self.shape), noise)
 
         def predict(x: Array, t: int) -> Array:
@@ -123,5 +124,7 @@ class ClassifierGuidance(Walking):
         def uphill(x: Array, t: int) -> Array:
             return self.log_gradient(params, x, t, labels)
 
-        guided = by_classifier(predict, uphill, self.guide(request), levels_of(self.process))
+        guided = by_classifier(
+            predict, uphill, self.guide(request), levels_of(self.process)
+        )  # (CG.3)
         return self.walk(guided, x, noise, sampler=sampler, steps=steps)

@@ -4,31 +4,32 @@ Shapes     N batch.   data, x : (N, *shape)    told : (N, ...)
 Lectures   0, 3, 4 (classifier-free guidance)
 Sources    ho2022-cfg  algorithms 1 (training), 2 (sampling);  kynkaanniemi2024-interval
 
-    told ← nothing with probability `drop`,   loss = ‖ε̂(x, t, told) − ε‖²            (GD.1)
+    told ← ∅, nothing, with probability `drop`,   loss = ‖ε̂(x, t, told) − ε‖²        (GD.1)
     ε̃ = ε̂(x, t, ∅) + γ (ε̂(x, t, told) − ε̂(x, t, ∅)),   then any sampler             (GD.2)
 
 One network learns both answers, and each is what refgen.processes.guidance says it is: with the
-label the noise of p(x | y), without it that of p(x).
+label the mean noise given x and y, without it that given x alone, since what is told nothing is
+drawn from all labels.
 
 At γ = 1 samples are of p(x | y). At another γ every level's score is that of a tilted density, and
-yet samples are not of p(x) p(y | x)^γ / Z, and depend on the sampler. Where all is Gaussian, with
-variance s and, given the label, v, DDIM ends in the variance s^(1 − γ) v^γ where the tilted density
-has 1 / ((1 − γ)/s + γ/v): narrower for γ > 1, and further from what has no label. The noise of the
-ancestral walk leads it part of the way back (tests/laws/test_guidance.py).
+yet samples are not of p(x) p(y | x)^γ / Z, and depend on the sampler. Say that p(x) is Gaussian of
+variance s and p(x | y) of v < s. With u = σ² the guided score falls in x by the rate
+(1 − γ)/(s + u) + γ/(v + u), and from a large u to 0 the flow dx/du = −½ score shrinks distances by
+the root of s^(1 − γ) v^γ / u. So DDIM in short steps ends in the variance s^(1 − γ) v^γ, where the
+tilted density has 1 / ((1 − γ)/s + γ/v). For γ > 1 that is too narrow, and the mean goes too far.
+The noise of the ancestral walk leads it part of the way back (tests/laws/test_guidance.py).
 """
 
 import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
-
 from refgen.models.told import Told, audible
 from refgen.noise import Noise
 from refgen.objectives import NoisePrediction
 from refgen.processes.guidance import Guidance, classifier_free, levels_of
 from refgen.systems.system import NO_REQUEST, Labelled, Request, Turn
-from refgen.systems.telling import Teller, nothing, sometimes_nothing
+from refgen.systems.telling import Teller, nothing, sometimes_nothing, wanted
 from refgen.systems.walking import Walking, answers, mean_gradient
 from refgen.typing import Array, Grads, Params
 
@@ -125,7 +126,8 @@ class Guided(Walking):
     ) -> Array:
         """Walk from noise to data; what no request says is drawn, each thing as likely."""
         x = self.start(params, (count, *self.diffused), noise)
-        told = self.told(count, noise, request)
+        numbers = wanted(self.teller, count, noise.at("told"), request, self.ops.words)
+        told = self.teller.numbered(numbers)
 
         def predict(x: Array, t: int, told: Array) -> Array:
             return self.predict_noise(params, x, t, told)
@@ -134,10 +136,3 @@ class Guided(Walking):
             predict, told, nothing(self.teller, told), self.guide(request), levels_of(self.process)
         )  # (GD.2)
         return self.walk(guided, x, noise, sampler=sampler, steps=steps)
-
-    def told(self, count: int, noise: Noise, request: Request) -> Array:
-        """Return what so many samples are told."""
-        teller = self.teller
-        drawn = noise.at("told").integers(teller.count, count, words=self.ops.words)
-        wanted = teller.asked(request)
-        return teller.numbered(drawn if wanted is None else np.full_like(drawn, wanted))

@@ -1,9 +1,11 @@
 """What a network is told of an example: its label, or its caption.
 
-Shapes     N examples.   labels, numbers : (N,)    words : (N, L)
+Shapes     N examples.   labels, numbers : (N,)    words : (N, L)    told : either
+Lectures   0, 3 (label dropout), 4 (labels, texts)          Source  ho2022-cfg  algorithm 1
 
-Either way there is something that stands for nothing: the null label, or the empty sentence. A
-network that has been told nothing now and then can be asked for both answers (ho2022-cfg).
+Either way there is something that stands for nothing: the null label K of labels 0 .. K − 1, or the
+empty sentence, L times word 0. A network that has been told nothing now and then can be asked for
+both answers.
 """
 
 from dataclasses import dataclass, field
@@ -34,6 +36,10 @@ class Teller(Protocol):
     @property
     def count(self) -> int:
         """How many different things an example can be told."""
+
+    @property
+    def blank(self) -> int:
+        """What every entry of nothing is."""
 
     def network(self, name: str, shape: tuple[int, ...], hidden: int, blocks: int) -> Any:
         """Return a network that takes it. Raises ValueError for one that cannot."""
@@ -66,6 +72,11 @@ class ByLabel:
     @property
     def count(self) -> int:
         """One a class."""
+        return self.classes
+
+    @property
+    def blank(self) -> int:
+        """The null label."""
         return self.classes
 
     def network(self, name: str, shape: tuple[int, ...], hidden: int, blocks: int) -> Any:
@@ -110,6 +121,11 @@ class ByCaption:
         """One a sentence."""
         return len(self.language.sentences)
 
+    @property
+    def blank(self) -> int:
+        """The word that is none."""
+        return 0
+
     def network(self, name: str, shape: tuple[int, ...], hidden: int, blocks: int) -> Any:
         """Return a UNet behind an encoder of sentences. Raises ValueError for other networks."""
         unet = told_denoiser(name, shape, hidden, blocks, self.ops, context=self.features)
@@ -135,8 +151,14 @@ class ByCaption:
 
 def nothing(teller: Teller, told: Array) -> Array:
     """Return what stands for nothing, as often as there are things told."""
-    blank: Array = 0 * told + (teller.count if teller.name == "labels" else 0)
-    return blank
+    return np.full_like(told, teller.blank)
+
+
+def wanted(teller: Teller, count: int, noise: Noise, request: Request, words: Draw) -> Array:
+    """Return the numbers of what so many samples are told: what is asked, or each as likely."""
+    number = teller.asked(request)
+    drawn = noise.integers(teller.count, count, words=words)
+    return drawn if number is None else np.full_like(drawn, number)
 
 
 def sometimes_nothing(
