@@ -1,18 +1,24 @@
 r"""Super-resolution: a small picture stands beside the noise as more channels.
 
-Shapes     N batch, H W C image, f factor.   x : (N, H, W, C)    small : (N, H/f, W/f, C)
-Lectures   4 (conditioning on an image)
+Shapes     N batch, H W C image, f factor.   data, x, ε, large : (N, H, W, C)
+           small : (N, H/f, W/f, C)
+Lectures   4 (conditioning on an image: resized, and concatenated with the noised image)
 Sources    saharia2022-sr3;  ho2022-cascaded  (a small picture from a diffusion of its own)
 
+    x = √ᾱ_t data + √(1 − ᾱ_t) ε,   small = the means of f × f pixels of data
     large = bicubic(small),   ε̂ = net([x, large], t),   loss = ‖ε̂ − ε‖²               (SR.1)
+
+[x, large] has 2 C channels. Told a picture that the data belong to, the network learns the mean
+noise given x and that picture, so any sampler draws from p(data | small).
 
 So far it enlarges what it is given. That it may be sampled like any other system, a second, smaller
 diffusion learns the small pictures; a sample is one of those, enlarged:
 
-    small ~ base,   x ~ p(x | small)                                                  (SR.2)
+    small ~ base,   data ~ p(data | small)                                            (SR.2)
 
 `enlarge` is the half that is judged beside bicubic. One draw is sharp and errs where the small
-picture leaves a choice; the mean of several is what a squared error asks for.
+picture leaves a choice; the mean of many draws is the mean of what the small picture allows, which
+is what has the least squared error.
 """
 
 from dataclasses import dataclass
