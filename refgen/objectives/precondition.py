@@ -16,8 +16,8 @@ consistency model: D(x, ε) = x, whatever F says. EDM's c_noise is ¼ log σ; he
 that, for embeddings that are made for whole numbers.
 
 An error of F weighs the same at every level where one of D weighs 1/c_out². On a path, with
-x = a data + b noise and σ = b/a, an error of the data weighs W/b² (WE.2 of processes/weights.py), so
-for ε = 0 that takes
+x = a data + b noise and σ = b/a, an error of the data weighs W/b² (WE.2 of processes/weights.py).
+So for ε = 0 that takes
 
     W = b²/c_out² = a² + b²/σ_d²                                                       (PR.4)
 
