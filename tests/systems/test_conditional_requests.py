@@ -1,16 +1,12 @@
-"""Systems that are told something: what they are asked, and what they then draw."""
+"""Systems that are told something: what they can be asked, and what they refuse."""
 
-import math
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from refgen.exact import Mixture
 from refgen.noise import Noise
 from refgen.processes.guidance import Guidance
-from refgen.systems.cfg import CFG
 from refgen.systems.ddpm import DDPM
 from refgen.systems.system import Request, draw, refuse_request
 from refgen.systems.walking import answers
@@ -110,50 +106,6 @@ def test_guidance_is_confined_to_its_interval():
     assert not np.allclose(nowhere, inside)
     plain = draw(none, params, 3, Noise(1), request=Request(label=1))
     np.testing.assert_array_equal(nowhere, plain)
-
-
-WORLD = Mixture(np.array([0.5, 0.5]), np.array([[-1.0, 0.0], [1.0, 0.0]]), np.array([0.3, 0.3]))
-
-
-@dataclass(frozen=True)
-class Exact:
-    """The exact answers of a labelled mixture, in the place of a network."""
-
-    process: Any
-    parts: Any = field(
-        default_factory=lambda: [WORLD.components([0]), WORLD.components([1]), WORLD]
-    )
-
-    def init(self, noise):
-        return {"w": np.zeros(1)}
-
-    def forward(self, params, x, t, labels=None):
-        a, b = float(self.process.signal(int(t[0]))), float(self.process.spread(int(t[0])))
-        out = np.empty_like(x)
-        for y, part in enumerate(self.parts):
-            out[labels == y] = part.noise_mean(x[labels == y], a, b)
-        return out, None
-
-
-def test_a_system_with_exact_answers_draws_from_the_class_that_is_asked(monkeypatch):
-    """At γ = 1 the posterior of the label is the exact one within 3 standard errors."""
-    system = CFG(POINT, T=120, classes=2)
-    monkeypatch.setattr(CFG, "network", property(lambda self: Exact(self.process)))
-    count = 2000
-    truth = WORLD.components([1]).sample(200_000, Noise(0))
-    exact = WORLD.responsibilities(truth)[:, 1].mean()
-    x = draw(
-        system, {"model": {"w": np.zeros(1)}}, count, Noise(1), sampler="ddim",
-        request=Request(label=1),
-    )  # fmt: skip
-    share = WORLD.responsibilities(x)[:, 1]
-    assert abs(share.mean() - exact) < 3 * share.std() / math.sqrt(count)
-    asked = Request(label=1, guidance=3.0)
-    params = {"model": {"w": np.zeros(1)}}
-    pushed = WORLD.responsibilities(
-        draw(system, params, count, Noise(1), sampler="ddim", request=asked)
-    )[:, 1]
-    assert pushed.mean() > share.mean() + 3 * share.std() / math.sqrt(count)
 
 
 @pytest.mark.parametrize(

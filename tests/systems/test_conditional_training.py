@@ -1,4 +1,4 @@
-"""Systems that are told something: what they learn, who learns when, and what they refuse."""
+"""Systems that are told something: what they learn and who learns when."""
 
 import math
 from dataclasses import replace

@@ -97,6 +97,15 @@ def test_asked_for_a_label_at_weight_1_samples_have_its_posterior(exact, name, s
             assert abs(share.mean() - exact_share(label, wrong)) > 6 * error
 
 
+@pytest.mark.parametrize("name", IDS)
+def test_a_larger_weight_draws_further_into_the_class(exact, name):
+    one, three = (
+        of_label(draw(exact[name], PARAMS, COUNT, Noise(3), sampler="ddim", request=asked), 1)
+        for asked in (Request(label=1), Request(label=1, guidance=3.0))
+    )
+    assert three.mean() > one.mean() + 3 * one.std() / math.sqrt(COUNT)
+
+
 def test_both_systems_draw_the_same_points_from_exact_answers(exact):
     """A classifier and two answers of one network are one guide, at every weight and level."""
     for gamma in (0.0, 1.0, 3.0):
