@@ -13,7 +13,8 @@ Source     song2021-ddim  eq. 12 and 16, section 4.3 (inversion)
 η = 0 draws nothing and is the lecture's sampler. Divided by √ᾱ_s, (DI.1) moves x/√ᾱ along ε̂ by as
 much as √(1 − ᾱ)/√ᾱ changes: Euler's rule for the probability flow in that ratio, of first order.
 η = 1 is the ancestral sampler with the posterior variance: with α = ᾱ_t / ᾱ_s the root is then
-√α (1 − ᾱ_s) / √(1 − ᾱ_t), and (DI.1) has the posterior's mean.
+√α (1 − ᾱ_s) / √(1 − ᾱ_t), and (DI.1) has the posterior's mean. (In print lecture 4's list of S
+regular steps ends at 1; it ends at T/S, and then comes 0: `refgen verify --errata`, E23.)
 
 Inversion. At η = 0 a step takes x_t to x_s = p x_t + q ε̂(x_t, t), with p = √(ᾱ_s/ᾱ_t) and
 q = √(1 − ᾱ_s) − p √(1 − ᾱ_t). It is undone by the x_t for which that holds,
@@ -23,8 +24,8 @@ stands on both sides. So begin with the signal's part alone, and put what is fou
     x⁰ = √(ᾱ_t/ᾱ_s) x_s,   xᵏ = the step (DI.1) from s to t, of x_s along ε̂(xᵏ⁻¹, t)       (DI.3)
 
 k rounds return within O(hᵏ) for steps of h, and many, where the steps are short enough to converge,
-exactly. One round is of the paper's order; the paper takes ε̂(x_s, s), for which a network must be
-asked at t = 0, where there is no noise to name. Here it never is.
+exactly. The paper takes ε̂(x_s, s), which is of the same order as one round, but asks the network at
+t = 0, where there is no noise to name. Here it is never asked there.
 """
 
 import math
