@@ -138,7 +138,7 @@ class Denoising:
             first, last = (getattr(self.times, name, 0.5) for name in ("first", "last"))
             self._task(np.array([first, 0.5 * (first + last), last]))
 
-    @property
+    @cached_property
     def path(self) -> Path:
         """The process as a path."""
         return of_schedule(self.process) if isinstance(self.process, Schedule) else self.process
@@ -215,8 +215,8 @@ class Denoising:
     @cached_property
     def _table(self) -> Array:
         """The tasks of t = 0 .. T, (T + 1, 6) float64; t = 0 is never asked."""
-        T = getattr(self.path, "T")  # noqa: B009 (only discrete paths come here)
-        rows = np.stack(self._task(np.arange(1, T + 1)), axis=1)
+        assert isinstance(self.path, DiscretePath)  # others have no table
+        rows = np.stack(self._task(np.arange(1, self.path.T + 1)), axis=1)
         return np.concatenate([np.zeros_like(rows[:1]), rows])
 
     def _task(self, t: Array) -> Task:
