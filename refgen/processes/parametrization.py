@@ -12,9 +12,12 @@ At noise level ᾱ data, noise and score say the same, since x = √ᾱ data + �
     noise = (x − √ᾱ data) / √(1 − ᾱ)                                       (PA.2)
     score = −noise / √(1 − ᾱ)                                              (PA.3)
 
-The mean of q(x_s | x_t, x_0), with α = ᾱ_t / ᾱ_s the signal kept from s to t. By Bayes' rule it
-averages x_t / √α and √ᾱ_s data with the precisions α / (1 − α) and 1 / (1 − ᾱ_s), whose sum is
-(1 − ᾱ_t) / ((1 − α) (1 − ᾱ_s)); (PA.1) then puts the noise for the data:
+(PA.3) is ∇ log q(x | data). With the noise's mean given x in its place it is ∇ log q(x); lecture 0
+takes the two for one (E09 of `refgen verify --errata`).
+
+The mean of q(x_s | x_t, data), with α = ᾱ_t / ᾱ_s what is kept of the signal's square from s to t.
+By Bayes' rule it averages x_t / √α and √ᾱ_s data with the precisions α / (1 − α) and 1 / (1 − ᾱ_s),
+whose sum is (1 − ᾱ_t) / ((1 − α) (1 − ᾱ_s)); (PA.1) then puts the noise for the data:
 
     mean = √α (1 − ᾱ_s) / (1 − ᾱ_t) x_t + √ᾱ_s (1 − α) / (1 − ᾱ_t) data     (PA.4)
     mean = (x_t − (1 − α) / √(1 − ᾱ_t) noise) / √α                         (PA.5)

@@ -22,8 +22,8 @@ f(T) = 0, and at ᾱ_T = 0 the noise says nothing about the data: β_max < 1 kee
 β̃_1 = 0: given the data there is nothing left to draw at the last step.
 
 Lecture 1 writes σ̃_t² for β̃_t. Lecture 4 prints 0.04 for the linear schedule's β_T, which was 0.02,
-and clips α_t at both ends where ᾱ_t, or β_t from above, is meant (`refgen verify --errata`: E13,
-E26).
+and clips α_t at both ends where ᾱ_t, or β_t from above, is meant (E13 and E26 of `refgen verify
+--errata`).
 
 Most schedules keep some signal at T, but sampling starts from none. What a network has learnt to
 read there, the mean brightness of an image say, it then reads from noise. Shifting and stretching
@@ -34,7 +34,7 @@ the signal takes it to 0 at T and leaves it where it was at t = 1:
 At T then x = noise: to name the noise says nothing about the data, and a network must predict the
 data, v or the mean instead (parametrization.py). A sampler that divides by √ᾱ_T cannot start there.
 
-A walk of Langevin steps has noise levels only; t counts them from the largest:
+A walk of Langevin steps has noise levels only; i counts them from the largest:
 
     geometric    σ_i = σ_1 (σ_L / σ_1)^((i − 1) / (L − 1)),   σ_1 > ... > σ_L          (S.9)
 """
