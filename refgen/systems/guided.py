@@ -17,7 +17,7 @@ variance s and p(x | y) of v < s. With u = σ² the guided score falls in x by t
 (1 − γ)/(s + u) + γ/(v + u), and from a large u to 0 the flow dx/du = −½ score shrinks distances by
 the root of s^(1 − γ) v^γ / u. So DDIM in short steps ends in the variance s^(1 − γ) v^γ, where the
 tilted density has 1 / ((1 − γ)/s + γ/v). For γ > 1 that is too narrow, and the mean goes too far.
-The noise of the ancestral walk leads it part of the way back (tests/laws/test_guidance.py).
+The noise of the ancestral walk leads it part of the way back (tests/laws/test_guided_samplers.py).
 """
 
 import math
