@@ -53,7 +53,7 @@ def distance(sample: Callable[[int, Noise], Array], world: World, noise: Noise) 
     return statistics.mean(model) / statistics.mean(real)
 
 
-def toy_figures(name: str, seeds: Sequence[int] = SEEDS) -> Measured:
+def toy_figures(name: str, seeds: Sequence[int] = SEEDS, **settings: Any) -> Measured:
     """Return the figures of the toy protocol on the ring at the default budget.
 
     The medians of the distance in units of the real one's, of the largest deviation of a mode's
@@ -64,7 +64,7 @@ def toy_figures(name: str, seeds: Sequence[int] = SEEDS) -> Measured:
     assert ring.modes is not None
     data, test = fresh("ring", ring), ring.sample(500, Noise(6))
     for seed in seeds:
-        system, state = trained(name, data, seed)
+        system, state = trained(name, data, seed, **settings)
 
         def sample(
             count: int, noise: Noise, system: Any = system, params: Any = state.average
@@ -92,6 +92,14 @@ def toy_figures(name: str, seeds: Sequence[int] = SEEDS) -> Measured:
 def both(name: str) -> Callable[[], Measured]:
     """Return the measurement of a system on digits and on the ring."""
     return lambda: image_figures(name) | toy_figures(name)
+
+
+def accept_vp_sde() -> Measured:
+    """Digits and the ring along VP; the same along sub-VP, digits from one seed."""
+    other = image_figures("vp-sde", seeds=SEEDS[:1], via="sub-vp") | toy_figures(
+        "vp-sde", via="sub-vp"
+    )
+    return both("vp-sde")() | {f"sub_vp_{key}": value for key, value in other.items()}
 
 
 def pair_shares(system: Any, params: Any, seed: int) -> tuple[float, float]:
@@ -123,7 +131,7 @@ def accept_ncsn() -> Measured:
 
 
 MEASURE: dict[str, Callable[[], Measured]] = {
-    "vp-sde": both("vp-sde"),
+    "vp-sde": accept_vp_sde,
     "ve-sde": both("ve-sde"),
     "ncsn": accept_ncsn,
     "edm": both("edm"),

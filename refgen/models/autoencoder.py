@@ -2,7 +2,8 @@ r"""A convolutional autoencoder whose codes have, for every image, mean 0 and va
 
 Shapes     N batch, H W C image, f factor, c channels of a code, D = (H/f)(W/f) c.
            x, y : (N, H, W, C)    z, dz : (N, H/f, W/f, c)
-Sources    rombach2022-latent  section 3.1 (a code that is still an image);  shi2016-subpixel
+Sources    rombach2022-latent  section 3.1 (a code that is still an image);
+           odena2016-checkerboard  (a stage' repeats pixels, then convolves)
 
 A stage halves the image and doubles the channels; the decoder goes back the same way.
 
