@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from refgen.systems import SYSTEMS
+
 pytestmark = pytest.mark.tiny
 ROOT = Path(__file__).parents[1]
 SOURCES = [*sorted((ROOT / "refgen").rglob("*.py")), *sorted((ROOT / "kernels").rglob("*.py"))]
@@ -53,3 +55,16 @@ def test_the_bibliography_is_sorted():
     keys = re.findall(r"^@\w+\{([^,]+),", (ROOT / "refgen" / "sources.bib").read_text(), re.M)
     assert keys == sorted(keys)
     assert len(keys) == len(set(keys))
+
+
+def lectures_of(module: str) -> set[int]:
+    """Return the numbers of the lectures that a page names, without what it says of them."""
+    text = (ROOT.joinpath(*module.split("."))).with_suffix(".py").read_text()
+    line = re.search(r"^Lectures(.*?)(Source|$)", text, re.M)
+    assert line is not None, module
+    return {int(n) for n in re.findall(r"\d+", re.sub(r'\(.*?\)|".*?"', "", line[1]))}
+
+
+@pytest.mark.parametrize("entry", SYSTEMS.values(), ids=SYSTEMS)
+def test_the_registry_names_the_lectures_of_the_page(entry):
+    assert set(entry.lectures) == lectures_of(entry.make.__module__)

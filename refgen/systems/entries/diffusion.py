@@ -40,7 +40,7 @@ ENTRIES = (
         "ddim",
         "Denoising diffusion along a path that can be inverted",
         "diffusion",
-        (0, 3, 4),
+        (0, 4),
         "digits in 50 steps: precision 0.712, recall 0.822, copy ratio 0.9; ring: the toy protocol",
         DDIM,
         {**UNET, **STILL, "model": "unet", "steps": 1000, "clip": 1.0},

@@ -37,7 +37,7 @@ ENTRIES: tuple[Entry, ...] = (
         "ve-sde",
         "Variance-exploding SDE",
         "score",
-        (3, 4),
+        (1, 3, 4),
         BAR,
         VESDE,
         {"batch": 64, **UNET, "data_std": 0.8, **CORRECTED},
