@@ -25,8 +25,8 @@ from refgen.models.policy import CategoricalPolicy, GaussianPolicy
 from refgen.noise import Noise
 from refgen.ops.protocol import Ops
 from refgen.systems.policy import observed_of, paths_of, planned_of, refuse_rows, roll
+from refgen.systems.single import mean_gradient
 from refgen.systems.system import Turn, refuse_sampler
-from refgen.systems.walking import mean_gradient
 from refgen.typing import Array, Grads, Params
 
 POLICIES = ("gaussian", "categorical")

@@ -24,9 +24,10 @@ from refgen.noise import Noise
 from refgen.objectives import NoisePrediction
 from refgen.objectives.noisy_classification import NoisyClassification
 from refgen.processes.guidance import Guidance, by_classifier, levels_of
+from refgen.systems.single import mean_loss
 from refgen.systems.system import NO_REQUEST, Labelled, Request, Turn
 from refgen.systems.telling import ByLabel, wanted
-from refgen.systems.walking import Walking, answers, by_parts, mean_gradient
+from refgen.systems.walking import Walking, answers, by_parts
 from refgen.typing import Array, Grads, Params
 
 
@@ -84,16 +85,14 @@ class ClassifierGuidance(Walking):
 
     def gradient(self, params: Any, batch: Array, noise: Noise) -> tuple[dict[str, Array], Grads]:
         """Return (loss of each example, gradient of the mean loss of the model)."""
-        terms, cache = self.objective.forward(params["model"], batch, noise)  # (CG.1)
-        return terms, mean_gradient(self.objective, terms, cache)
+        return mean_loss(self.objective, params["model"], batch, noise)  # (CG.1)
 
     def classifier_gradient(
         self, params: Any, batch: Labelled, noise: Noise
     ) -> tuple[dict[str, Array], Grads]:
         """Return (loss in nats and right or wrong of each example, gradient of the mean loss)."""
         x, labels = batch
-        terms, cache = self.judging.forward(params["classifier"], x, labels, noise)  # (CG.2)
-        return terms, mean_gradient(self.judging, terms, cache)
+        return mean_loss(self.judging, params["classifier"], x, labels, noise)  # (CG.2)
 
     def log_gradient(self, params: Any, x: Array, t: int, labels: Array) -> Array:
         """Return ∇_x log p(label | x, t) of each example."""

@@ -54,8 +54,9 @@ from refgen.objectives.precondition import Preconditioned, even_weight
 from refgen.ops.protocol import Ops
 from refgen.processes.path import EDM
 from refgen.samplers.edm import sample_edm
+from refgen.systems.single import mean_loss
 from refgen.systems.system import Stage, Turn, refuse_sampler
-from refgen.systems.walking import by_parts, mean_gradient
+from refgen.systems.walking import by_parts
 from refgen.typing import Array, Grads, Params
 
 TARGETS = ("own", "average")
@@ -204,9 +205,7 @@ class ConsistencyModel:
         self, params: Any, batch: Array, noise: Noise
     ) -> tuple[dict[str, Array], Grads]:
         """Return (loss of each example, gradient of the mean loss) of the teacher."""
-        objective = self.denoising
-        terms, cache = objective.forward(params["teacher"], batch, noise)  # (CS.3)
-        return terms, mean_gradient(objective, terms, cache)
+        return mean_loss(self.denoising, params["teacher"], batch, noise)  # (CS.3)
 
     def gradient(
         self, params: Any, batch: Array, noise: Noise, stage: Stage | None = None
@@ -217,8 +216,7 @@ class ConsistencyModel:
         teacher = average["teacher"] if self.taught else None  # (CS.2), or (CS.3)
         objective = self.loss(count, teacher)
         target = average["model"] if self.target == "average" else None
-        terms, cache = objective.forward(params["model"], batch, noise, target=target)
-        return terms, mean_gradient(objective, terms, cache)
+        return mean_loss(objective, params["model"], batch, noise, target=target)
 
     def count_at(self, step: int, steps: int) -> int:
         """Return how many levels a step of training has."""

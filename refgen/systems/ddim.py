@@ -26,6 +26,7 @@ class DDIM(DDPM):
     The other settings are DDPM's; variance concerns the ancestral sampler alone.
     """
 
+    sampler: str = "ddim"
     eta: float = 0.0
     sample_steps: int = 50
     samplers: ClassVar[tuple[str, ...]] = ("ddim", "ancestral")
@@ -43,8 +44,8 @@ class DDIM(DDPM):
         Raises ValueError for a sampler or steps that there are not.
         """
         refuse_sampler("ddim", self.samplers, sampler, steps)
-        if sampler == "ancestral":
-            return super().walk(predict, x, noise, sampler=sampler, steps=steps)
+        if (sampler or self.sampler) == "ancestral":
+            return super().walk(predict, x, noise, sampler="ancestral", steps=steps)
         return sample_ddim(
             predict,
             x,

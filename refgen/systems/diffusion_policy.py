@@ -31,8 +31,8 @@ from refgen.ops.protocol import Ops
 from refgen.processes import SCHEDULES, Schedule, stride
 from refgen.samplers import sample_ancestral, sample_ddim
 from refgen.systems.policy import observed_of, paths_of, planned_of, refuse_rows, roll
+from refgen.systems.single import mean_loss
 from refgen.systems.system import Turn, refuse_sampler
-from refgen.systems.walking import mean_gradient
 from refgen.typing import Array, Grads, Params
 
 
@@ -103,8 +103,7 @@ class DiffusionPolicy:
         """Return (loss of each row, gradient of the mean loss)."""
         objective = self.objective(observed_of(batch, self.goal))
         plans = planned_of(batch, self.chunk)
-        terms, cache = objective.forward(params["model"], plans, noise)  # (DF.1)
-        return terms, mean_gradient(objective, terms, cache)
+        return mean_loss(objective, params["model"], plans, noise)  # (DF.1)
 
     def act(
         self, params: Any, observed: Array, noise: Noise, *, sampler: str = "", steps: int = 0

@@ -39,8 +39,9 @@ from refgen.objectives.noisy_energy import TOLD, AtLevel, NoisyEnergy, NoisyEner
 from refgen.ops.protocol import Ops
 from refgen.processes.schedule import geometric
 from refgen.samplers.langevin import sample_annealed_langevin, sample_langevin
+from refgen.systems.single import mean_gradient
 from refgen.systems.system import Turn, refuse_sampler
-from refgen.systems.walking import by_parts, mean_gradient
+from refgen.systems.walking import by_parts
 from refgen.typing import Array, Grads, Params
 
 FINER = 4  # times as many points an axis, to draw from a grid

@@ -28,9 +28,10 @@ from refgen.models.told import Told, audible
 from refgen.noise import Noise
 from refgen.objectives import NoisePrediction
 from refgen.processes.guidance import Guidance, classifier_free, levels_of
+from refgen.systems.single import mean_loss
 from refgen.systems.system import NO_REQUEST, Labelled, Request, Turn
 from refgen.systems.telling import Teller, nothing, sometimes_nothing, wanted
-from refgen.systems.walking import Walking, answers, mean_gradient
+from refgen.systems.walking import Walking, answers
 from refgen.typing import Array, Grads, Params
 
 
@@ -106,9 +107,7 @@ class Guided(Walking):
     ) -> tuple[dict[str, Array], Grads]:
         """Return the same of what is diffused, each told its own unless it is left out."""
         told = sometimes_nothing(self.teller, told, self.drop, noise.at("drop"), self.ops.words)
-        objective = self.objective(told)
-        terms, cache = objective.forward(params["model"], data, noise)  # (GD.1)
-        return terms, mean_gradient(objective, terms, cache)
+        return mean_loss(self.objective(told), params["model"], data, noise)  # (GD.1)
 
     def predict_noise(self, params: Any, x: Array, t: int, told: Array) -> Array:
         """Return ε̂(x, t, told) at one time."""

@@ -17,13 +17,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
-import numpy as np
-
 from refgen.data.captions import language
 from refgen.models.autoencoder import Autoencoder
 from refgen.noise import Noise
 from refgen.objectives.autoencoding import Autoencoding
 from refgen.systems.guided import Guided
+from refgen.systems.single import mean_loss
 from refgen.systems.system import NO_REQUEST, Labelled, Request, Turn
 from refgen.systems.telling import ByCaption, ByLabel
 from refgen.systems.walking import by_parts
@@ -103,8 +102,7 @@ class LatentDiffusion(Guided):
         self, params: Any, batch: Array, noise: Noise
     ) -> tuple[dict[str, Array], Grads]:
         """Return (loss, recon and kl of each image in nats, gradient of the mean loss)."""
-        terms, cache = self.coding.forward(params["autoencoder"], batch, noise)  # (LD.1)
-        return terms, self.coding.backward(np.full_like(terms["loss"], 1 / len(batch)), cache)
+        return mean_loss(self.coding, params["autoencoder"], batch, noise)  # (LD.1)
 
     def gradient(
         self, params: Any, batch: Labelled, noise: Noise

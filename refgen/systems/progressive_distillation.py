@@ -42,8 +42,9 @@ from refgen.objectives.distillation import ProgressiveDistillation
 from refgen.ops.protocol import Ops
 from refgen.processes.path import CosinePath
 from refgen.samplers.walk import falling
+from refgen.systems.single import mean_loss
 from refgen.systems.system import Stage, Turn, refuse_sampler
-from refgen.systems.walking import by_parts, mean_gradient
+from refgen.systems.walking import by_parts
 from refgen.typing import Array, Grads, Params
 
 PATH = CosinePath()
@@ -166,9 +167,7 @@ class Progressive:
         self, params: Any, batch: Array, noise: Noise
     ) -> tuple[dict[str, Array], Grads]:
         """Return (loss of each example, gradient of the mean loss) of the teacher."""
-        objective = self.denoising
-        terms, cache = objective.forward(params["teacher"], batch, noise)  # (PS.1)
-        return terms, mean_gradient(objective, terms, cache)
+        return mean_loss(self.denoising, params["teacher"], batch, noise)  # (PS.1)
 
     def student_gradient(
         self,
@@ -183,8 +182,7 @@ class Progressive:
         """Return the same of the student of so many steps, taught by another player's average."""
         held = (params if stage is None else stage.average)[teacher]
         objective = self.distillation(held, steps)
-        terms, cache = objective.forward(params[named(steps)], batch, noise)  # (PS.4)
-        return terms, mean_gradient(objective, terms, cache)
+        return mean_loss(objective, params[named(steps)], batch, noise)  # (PS.4)
 
     def sample(
         self, params: Any, count: int, noise: Noise, *, sampler: str = "", steps: int = 0

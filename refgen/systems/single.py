@@ -1,14 +1,17 @@
 """One network, one loss: what a system learns that has a single player.
 
-Shapes     batch : (N, *shape)    terms : (N,) each
+Shapes     batch : (N, *shape)    terms : (N,) each, among them "loss"
+
+A system descends the mean of a batch, so each example weighs 1/N.
 """
 
 from abc import ABC, abstractmethod
 from typing import Any
 
+import numpy as np
+
 from refgen.noise import Noise
 from refgen.systems.system import Turn
-from refgen.systems.walking import mean_gradient
 from refgen.typing import Array, Grads, Params
 
 
@@ -35,6 +38,18 @@ class Single(ABC):
 
     def gradient(self, params: Any, batch: Array, noise: Noise) -> tuple[dict[str, Array], Grads]:
         """Return (loss and its parts of each example, gradient of the mean loss)."""
-        objective = self.objective
-        terms, cache = objective.forward(params["model"], batch, noise)
-        return terms, mean_gradient(objective, terms, cache)
+        return mean_loss(self.objective, params["model"], batch, noise)
+
+
+def mean_loss(
+    objective: Any, params: Any, *given: Any, **also: Any
+) -> tuple[dict[str, Array], Grads]:
+    """Return (terms of each example, gradient of the mean loss) of forward(params, *given)."""
+    terms, cache = objective.forward(params, *given, **also)
+    return terms, mean_gradient(objective, terms, cache)
+
+
+def mean_gradient(objective: Any, terms: dict[str, Array], cache: Any) -> Grads:
+    """Return the gradient of the mean loss, by the objective's own backward."""
+    grads: Grads = objective.backward(np.full_like(terms["loss"], 1 / len(terms["loss"])), cache)
+    return grads

@@ -31,8 +31,9 @@ from refgen.models.denoiser import Denoiser, denoiser
 from refgen.models.told import Told, told_denoiser
 from refgen.noise import Noise
 from refgen.objectives import NoisePrediction
+from refgen.systems.single import mean_loss
 from refgen.systems.system import Turn
-from refgen.systems.walking import Walking, answers, mean_gradient
+from refgen.systems.walking import Walking, answers
 from refgen.typing import Array, Grads, Params
 
 
@@ -93,16 +94,14 @@ class SuperResolution(Walking):
         large = bicubic(reduce(batch, self.factor), self.factor)
         network = Told(self.network, {"image": large})
         objective = NoisePrediction(network, self.process, self.weight, self.ops)
-        terms, cache = objective.forward(params["model"], batch, noise)  # (SR.1)
-        return terms, mean_gradient(objective, terms, cache)
+        return mean_loss(objective, params["model"], batch, noise)  # (SR.1)
 
     def base_gradient(
         self, params: Any, batch: Array, noise: Noise
     ) -> tuple[dict[str, Array], Grads]:
         """Return (loss of each example, gradient of the mean loss) of small pictures."""
         objective = NoisePrediction(self.base, self.process, self.weight, self.ops)
-        terms, cache = objective.forward(params["base"], reduce(batch, self.factor), noise)
-        return terms, mean_gradient(objective, terms, cache)
+        return mean_loss(objective, params["base"], reduce(batch, self.factor), noise)
 
     def enlarge(
         self,

@@ -32,8 +32,9 @@ class Walking:
     """The levels of noise, the size of the network and the way back.
 
     model is mlp, unet or dit; hidden and blocks are its sizes (refgen.models.denoiser). clip limits
-    the estimate of the data while sampling; 0 means no limit. sample_steps is how many levels
-    sampling visits, 0 for all T of them; there are no more than T.
+    the estimate of the data while sampling; 0 means no limit. sampler and sample_steps are what
+    samples are drawn with unless asked otherwise: one of `samplers`, and how many levels it visits,
+    0 for all T of them; there are no more than T.
     """
 
     shape: tuple[int, ...]
@@ -45,6 +46,7 @@ class Walking:
     blocks: int = 3
     variance: str = "posterior"
     clip: float = 0.0
+    sampler: str = "ancestral"
     sample_steps: int = 0
     ops: Ops = field(default=reference, repr=False, compare=False)
     samplers: ClassVar[tuple[str, ...]] = ("ancestral", "ddim")
@@ -53,6 +55,9 @@ class Walking:
         loss_weights(self.process, self.weight)  # refuses a schedule or a weight that is none
         if self.variance not in VARIANCES:
             raise ValueError(f"variance {self.variance!r} is not one of {', '.join(VARIANCES)}")
+        if self.sampler not in self.samplers:
+            have = ", ".join(self.samplers)
+            raise ValueError(f"sampler {self.sampler!r} is not one of {have}")
         if self.sample_steps < 0:
             raise ValueError(f"sample_steps is 0 or more, not {self.sample_steps}")
         if self.clip < 0:
@@ -73,14 +78,14 @@ class Walking:
     def walk(
         self, predict: Predict, x: Array, noise: Noise, *, sampler: str = "", steps: int = 0
     ) -> Array:
-        """Return data from x, N(0, I); by default over all levels by the ancestral sampler.
+        """Return data from x, N(0, I); by the sampler and over the levels of the settings.
 
         Raises ValueError for a sampler or steps that there are not.
         """
         refuse_sampler(name_of(self), self.samplers, sampler, steps)
         schedule, clip, times = self.process, self.clip or None, self.times(steps)
         place = noise.at("walk")
-        if sampler == "ddim":
+        if (sampler or self.sampler) == "ddim":
             return sample_ddim(predict, x, schedule, place, times=times, clip=clip, ops=self.ops)
         return sample_ancestral(
             predict,
@@ -120,8 +125,3 @@ def by_parts(function: Callable[..., Array], x: Array, *others: Array) -> Array:
         function(*(a[i : i + rows] for a in (x, *others))) for i in range(0, max(len(x), 1), rows)
     ]
     return np.concatenate(parts) if len(parts) > 1 else parts[0]
-
-
-def mean_gradient(objective: Any, terms: dict[str, Array], cache: Any) -> Any:
-    """Return the gradient of the mean loss, by the objective's own backward."""
-    return objective.backward(np.full_like(terms["loss"], 1 / len(terms["loss"])), cache)
