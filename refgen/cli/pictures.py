@@ -82,9 +82,12 @@ def scatter(points: "Array", data: "Array", path: Path) -> None:
 
 
 def curves(
-    history: Mapping[str, Sequence[tuple[int, float]]], path: Path, unit: str = "nats"
+    history: Mapping[str, Sequence[tuple[int, float]]], path: Path, units: Mapping[str, str]
 ) -> None:
-    """Write one panel for each "player/term", a series of (step, value): raw, and smoothed."""
+    """Write one panel for each "player/term", a series of (step, value): raw, and smoothed.
+
+    units says what the losses of a player are in.
+    """
     import numpy as np
 
     figure, axes = _figure(len(history), 1, (7.4, 0.7 + 1.8 * len(history)), sharex=True)
@@ -103,6 +106,7 @@ def curves(
         ax.set_title(
             name.removeprefix("model/").replace("/", ": "), loc="left", fontsize=10.5, color=INK
         )
+        unit = units.get(name.partition("/")[0], "loss")
         ax.set_ylabel("logit" if name.endswith(("/real", "/fake")) else unit, fontsize=9)
         ax.margins(x=0.01)
     axes[-1].set_xlabel("step", fontsize=9)

@@ -24,8 +24,7 @@ class Watch:
     ) -> None:
         self.system, self.run, self.data = system, run, data
         self.seed, self.steps = plan.recipe.seed, plan.recipe.steps
-        squared = plan.settings.get("weight", "simple") == "simple"
-        self.unit = "squared error" if plan.entry.family == "diffusion" and squared else "nats"
+        self.units = {turn.player: turn.unit for turn in system.turns()}
         self.every = max(1, -(-self.steps // PICTURES))
         self.losses: dict[str, float] = {}
         self.progress = Progress(self.steps, "step", start=start, quiet=quiet)
@@ -62,7 +61,7 @@ class Watch:
             self.sample(generative(self.system), state, fast)
         history = self.history()
         if history:
-            pictures.curves(history, self.run.path / "curves.png", self.unit)
+            pictures.curves(history, self.run.path / "curves.png", self.units)
 
     def sample(self, system: "Generative", state: "State", fast: bool) -> None:
         """Write samples/step-N.png."""

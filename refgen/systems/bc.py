@@ -78,7 +78,7 @@ class BC:
 
     def turns(self) -> tuple[Turn, ...]:
         """One player, one loss."""
-        return (Turn("model", self.gradient),)
+        return (Turn("model", self.gradient, unit="nats"),)
 
     def gradient(self, params: Any, batch: Array, noise: Noise) -> tuple[dict[str, Array], Grads]:
         """Return (loss of each row in nats, gradient of the mean loss). Nothing is drawn."""

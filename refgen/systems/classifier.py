@@ -55,7 +55,7 @@ class Classifier:
 
     def turns(self) -> tuple[Turn, ...]:
         """One player, one loss, which needs labels."""
-        return (Turn("model", self.gradient, labelled=True),)
+        return (Turn("model", self.gradient, labelled=True, unit="nats"),)
 
     def gradient(
         self, params: Any, batch: Labelled, noise: Noise

@@ -80,7 +80,7 @@ class ClassifierGuidance(Walking):
 
     def turns(self) -> tuple[Turn, ...]:
         """Let the model learn from data, the classifier from data and labels."""
-        classifier = Turn("classifier", self.classifier_gradient, labelled=True)
+        classifier = Turn("classifier", self.classifier_gradient, labelled=True, unit="nats")
         return (Turn("model", self.gradient), classifier)
 
     def gradient(self, params: Any, batch: Array, noise: Noise) -> tuple[dict[str, Array], Grads]:

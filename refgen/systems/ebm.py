@@ -137,7 +137,8 @@ class EBM:
 
     def turns(self) -> tuple[Turn, ...]:
         """One player, one loss."""
-        return (Turn("model", self.gradient),)
+        unit = "nats" if self.method == "likelihood" else "loss"
+        return (Turn("model", self.gradient, unit=unit),)
 
     def gradient(self, params: Any, batch: Array, noise: Noise) -> tuple[dict[str, Array], Grads]:
         """Return (loss of each example, gradient of the mean loss)."""

@@ -78,8 +78,10 @@ class GAN:
 
     def turns(self) -> tuple[Turn, ...]:
         """Algorithm 1: the discriminator k times, then the generator."""
-        discriminator = Turn("discriminator", self.discriminator_gradient, repeat=self.k)
-        return (discriminator, Turn("generator", self.generator_gradient))
+        return (
+            Turn("discriminator", self.discriminator_gradient, repeat=self.k, unit="nats"),
+            Turn("generator", self.generator_gradient, unit="nats"),
+        )
 
     def discriminator_gradient(
         self, params: Any, batch: Array, noise: Noise

@@ -94,7 +94,7 @@ class LatentDiffusion(Guided):
     def turns(self) -> tuple[Turn, ...]:
         """Let the autoencoder learn first, then the model of its codes."""
         return (
-            Turn("autoencoder", self.autoencoder_gradient, until=self.share),
+            Turn("autoencoder", self.autoencoder_gradient, until=self.share, unit="nats"),
             Turn("model", self.gradient, labelled=True, since=self.share),
         )
 

@@ -58,7 +58,7 @@ class RealNVP:
 
     def turns(self) -> tuple[Turn, ...]:
         """One player, one loss."""
-        return (Turn("model", self.gradient),)
+        return (Turn("model", self.gradient, unit="nats"),)
 
     def gradient(self, params: Any, batch: Array, noise: Noise) -> tuple[dict[str, Array], Grads]:
         """Return (loss of each example in nats, gradient of the mean loss)."""

@@ -37,6 +37,7 @@ class Turn:
     labelled a Labelled batch. A step of training takes every turn of a system in order, each
     `repeat` times with a fresh batch and fresh noise. A turn is taken in the part of the training
     from `since` to `until`, 0 the start and 1 the end: so one player can learn before another.
+    unit is what curves of the loss are in: nats where it is a −log p or a bound of one.
     """
 
     player: str
@@ -47,6 +48,7 @@ class Turn:
     until: float = 1.0
     heir_of: str = ""
     staged: bool = False
+    unit: str = "loss"
 
     def span(self, steps: int) -> range:
         """Return the steps, of 0 .. steps − 1, in which the turn is taken.

@@ -47,10 +47,20 @@ def test_points_are_drawn_beside_the_data(tmp_path, dim):
 
 def test_curves_have_a_panel_for_each_series(tmp_path):
     one = {"model/loss": [(1, 5.0), (2, 4.0), (3, float("nan"))]}
-    pictures.curves(one, tmp_path / "one.png")
-    pictures.curves(one | {"model/kl": [(1, 1.0)]}, tmp_path / "two.png")
+    pictures.curves(one, tmp_path / "one.png", {})
+    pictures.curves(one | {"model/kl": [(1, 1.0)]}, tmp_path / "two.png", {})
     heights = [size(tmp_path / f"{n}.png")[1] for n in ("one", "two")]
     assert heights[1] > 1.5 * heights[0]
+
+
+def test_an_axis_says_what_the_losses_of_its_player_are_in(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(
+        pictures, "_save_figure", lambda figure, _: said.extend(a.get_ylabel() for a in figure.axes)
+    )
+    history = {name: [(1, 1.0), (2, 2.0)] for name in ("coder/loss", "model/loss", "critic/real")}
+    pictures.curves(history, tmp_path / "x.png", {"coder": "nats", "model": "loss"})
+    assert said == ["nats", "loss", "logit"]
 
 
 def test_smoothing_keeps_a_constant_and_the_mean_of_noise():
