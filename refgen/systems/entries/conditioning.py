@@ -1,5 +1,6 @@
 """More than labels: small pictures, captions, codes."""
 
+from refgen.systems.entries.guidance import DETERMINED
 from refgen.systems.entry import Entry, network
 from refgen.systems.latent_diffusion import LatentDiffusion
 from refgen.systems.super_resolution import SuperResolution
@@ -27,7 +28,10 @@ ENTRIES = (
         "scenes show the sentence asked for: 90 %, and 95 % at guidance 2; another's caption costs "
         "1.5 times the loss",
         Text,
-        network(steps=1800, lr=2e-3, hidden=64, blocks=1, clip=1.0, classes=10),
+        {
+            **network(steps=1800, lr=2e-3, hidden=64, blocks=1, clip=1.0, classes=10),
+            **DETERMINED,
+        },
         POINTS,
         data="scenes",
     ),
@@ -47,8 +51,7 @@ ENTRIES = (
             "share": 0.45,
             "clip": 4.0,
             "classes": 10,
-            "sampler": "ddim",
-            "sample_steps": 50,
+            **DETERMINED,
         },
         POINTS,
     ),
