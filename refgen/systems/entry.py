@@ -7,6 +7,10 @@ from typing import Any
 from refgen.systems.system import System
 
 
+# How a network that is told something walks: with noise on the way what it draws is narrower.
+WITHOUT_NOISE = {"sampler": "ddim", "sample_steps": 50}
+
+
 @dataclass(frozen=True)
 class Entry:
     """One named system of the lectures."""

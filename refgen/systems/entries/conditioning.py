@@ -1,7 +1,6 @@
 """More than labels: small pictures, captions, codes."""
 
-from refgen.systems.entries.guidance import DETERMINED
-from refgen.systems.entry import Entry, network
+from refgen.systems.entry import WITHOUT_NOISE, Entry, network
 from refgen.systems.latent_diffusion import LatentDiffusion
 from refgen.systems.super_resolution import SuperResolution
 from refgen.systems.text import Text
@@ -30,7 +29,7 @@ ENTRIES = (
         Text,
         {
             **network(steps=1800, lr=2e-3, hidden=64, blocks=1, clip=1.0, classes=10),
-            **DETERMINED,
+            **WITHOUT_NOISE,
         },
         POINTS,
         data="scenes",
@@ -51,7 +50,7 @@ ENTRIES = (
             "share": 0.45,
             "clip": 4.0,
             "classes": 10,
-            **DETERMINED,
+            **WITHOUT_NOISE,
         },
         POINTS,
     ),
