@@ -49,6 +49,7 @@ from refgen.noise import Noise
 from refgen.objectives.ddpm import Predictor
 from refgen.ops.home import beside
 from refgen.ops.protocol import Ops
+from refgen.processes.parametrization import column
 from refgen.processes.spacing import karras
 from refgen.typing import Array, Cache, Grads
 
@@ -150,17 +151,17 @@ class Consistency:
     def backward(self, dloss: Array, cache: Cache) -> Grads:
         """Return grads, in the tree of params; what was held fixed has none."""
         df, model_cache = cache
-        return self.model.backward(_column(dloss, df) * df, model_cache)[1]
+        return self.model.backward(column(dloss, df) * df, model_cache)[1]
 
     def step(self, x: Array, high: Array, low: Array) -> Array:
         """Return x' of the teacher's flow, from levels high to low, each (N,)."""
         if self.teacher is None:
             raise ValueError("a step along the flow needs a teacher")
-        dt = _column(low - high, x)
-        slope = (x - self.teacher(x, high)) / _column(high, x)
+        dt = column(low - high, x)
+        slope = (x - self.teacher(x, high)) / column(high, x)
         end = x + dt * slope  # (CO.4)
         if self.rule == "heun":
-            end = x + 0.5 * dt * (slope + (end - self.teacher(end, low)) / _column(low, x))
+            end = x + 0.5 * dt * (slope + (end - self.teacher(end, low)) / column(low, x))
         return end
 
     def _compare(
@@ -182,7 +183,7 @@ class Consistency:
             c = self.c or 0.00054 * math.sqrt(math.prod(x.shape[1:]))
             root = np.sqrt(square + c * c)
             distance, slope = square / (root + c), w / root  # (CO.7), no difference of neighbours
-        df = _column(slope, x) * (f - aim)  # (CO.8), but for dloss
+        df = column(slope, x) * (f - aim)  # (CO.8), but for dloss
         return {"loss": w * distance}, (df, model_cache)  # (CO.3)
 
     def _around(self, n: Array, data: Array) -> tuple[Array, Array]:
@@ -190,8 +191,3 @@ class Consistency:
         levels = beside(np.asarray(self.levels), n)
         dtype = data.real.dtype
         return levels[n + 1].astype(dtype), levels[n].astype(dtype)
-
-
-def _column(c: Array, x: Array) -> Array:
-    """(N,) -> (N, 1, ..., 1), so that it broadcasts over each example."""
-    return np.reshape(c, (-1,) + (1,) * (x.ndim - 1))

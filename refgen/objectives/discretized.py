@@ -61,6 +61,7 @@ from typing import NamedTuple
 import numpy as np
 
 from refgen.ops.home import here
+from refgen.processes.parametrization import column
 from refgen.typing import Array
 
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
@@ -169,7 +170,7 @@ def discretized_nll_forward(
 def discretized_nll_backward(dnll: Array, cache: DiscretizedCache) -> tuple[Array, Array]:
     """Return (dmean, dlogvar), both (N, *S)."""
     mean_z, excess, rstd = cache
-    dnll = np.reshape(dnll, (-1,) + (1,) * (mean_z.ndim - 1))
+    dnll = column(dnll, mean_z)
     return -dnll * mean_z * rstd, -0.5 * dnll * excess  # (DZ.7)
 
 

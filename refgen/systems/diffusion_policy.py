@@ -28,11 +28,12 @@ from refgen.models.told import Told
 from refgen.noise import Noise
 from refgen.objectives import NoisePrediction
 from refgen.ops.protocol import Ops
-from refgen.processes import SCHEDULES, Schedule, stride
+from refgen.processes import SCHEDULES, Schedule
 from refgen.samplers import sample_ancestral, sample_ddim
 from refgen.systems.policy import observed_of, paths_of, planned_of, refuse_rows, roll
 from refgen.systems.single import mean_loss
 from refgen.systems.system import Turn, refuse_sampler
+from refgen.systems.walking import walked
 from refgen.typing import Array, Grads, Params
 
 
@@ -118,7 +119,7 @@ class DiffusionPolicy:
 
         start, size = noise.at("start"), (count, ACTION * self.chunk)
         x = start.normal(size, dtype=observed.dtype, normals=self.ops.normals)
-        times = stride(schedule.T, steps or min(self.sample_steps, self.T) or self.T)
+        times = walked(self.T, steps, self.sample_steps)
         denoise = sample_ancestral if sampler == "ancestral" else sample_ddim
         plan = denoise(
             predict,

@@ -51,7 +51,7 @@ from refgen.objectives.discretized import Bins, Matched, matched
 from refgen.objectives.hybrid import Hybrid
 from refgen.objectives.variational import VariationalBound
 from refgen.ops.protocol import Ops
-from refgen.processes import SCHEDULES, Schedule, stride
+from refgen.processes import SCHEDULES, Schedule
 from refgen.processes.discrete import of_schedule
 from refgen.processes.parametrization import convert
 from refgen.processes.schedule import from_alpha_bar
@@ -59,7 +59,7 @@ from refgen.samplers.ancestral import sample_ancestral_learned
 from refgen.samplers.ddim import sample_ddim
 from refgen.systems.single import Single
 from refgen.systems.system import refuse_sampler
-from refgen.systems.walking import answers, by_parts
+from refgen.systems.walking import answers, by_parts, walked
 from refgen.typing import Array
 
 LOSSES = ("hybrid", "bound")
@@ -188,7 +188,7 @@ class ImprovedDDPM(Single):
         dtype = next(tree.leaves(params)).dtype
         x = noise.at("start").normal((count, *self.shape), dtype=dtype, normals=self.ops.normals)
         schedule, clip, walk = self.process, self.clip or None, noise.at("walk")
-        times = stride(self.T, steps or min(self.sample_steps, self.T) or self.T)
+        times = walked(self.T, steps, self.sample_steps)
         predict = partial(self.predict, params)
         if sampler == "ddim":
             return sample_ddim(

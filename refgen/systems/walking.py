@@ -100,7 +100,16 @@ class Walking:
 
     def times(self, steps: int = 0) -> tuple[int, ...]:
         """Return the levels of a walk of so many steps, sample_steps or all unless said."""
-        return stride(self.T, steps or min(self.sample_steps, self.T) or self.T)
+        return walked(self.T, steps, self.sample_steps)
+
+
+def walked(T: int, steps: int, usual: int) -> tuple[int, ...]:
+    """Return the levels of so many steps, of as many as usual for 0, of T where that is 0 too.
+
+    >>> walked(10, 0, 5), walked(4, 0, 50), walked(4, 2, 0)
+    ((10, 8, 6, 4, 2, 0), (4, 3, 2, 1, 0), (4, 2, 0))
+    """
+    return stride(T, steps or min(usual, T) or T)
 
 
 def answers(
