@@ -6,7 +6,7 @@ from typing import Any
 
 from refgen.systems.system import System
 
-# How a network that is told something walks: with noise on the way what it draws is narrower.
+# How a network that is told labels walks: with noise on the way what it draws is narrower.
 WITHOUT_NOISE = {"sampler": "ddim", "sample_steps": 50}
 
 

@@ -27,10 +27,7 @@ ENTRIES = (
         "scenes show the sentence asked for: 90 %, and 95 % at guidance 2; another's caption costs "
         "1.5 times the loss",
         Text,
-        {
-            **network(steps=1800, lr=2e-3, hidden=64, blocks=1, clip=1.0, classes=10),
-            **WITHOUT_NOISE,
-        },
+        network(steps=1800, lr=2e-3, hidden=64, blocks=1, clip=1.0, classes=10),
         POINTS,
         data="scenes",
     ),
