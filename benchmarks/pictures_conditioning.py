@@ -27,7 +27,7 @@ CAPTIONS = (
     "one bright four",
 )
 SCENES = 4  # for each caption
-LINE = -0.75  # the shade between two scenes
+LINE = 1.0  # the shade between two scenes
 
 
 def conditioning() -> Path:
@@ -70,7 +70,8 @@ def _captioned(part: Any) -> None:
     for axes, caption in zip(part.subplots(3, 2).flat, CAPTIONS, strict=True):
         place, request = Noise(0).at("picture", caption), Request(caption=caption)
         found = draw(system, state.average, SCENES, place, request=request)
-        _show(axes, np.concatenate([_framed(two, 1, LINE) for two in np.split(found, 2)]))
+        shown = np.concatenate([_framed(two, 1, LINE) for two in np.split(found, 2)])
+        _show(axes, shown, "gray")  # dark and bright mean what they say
         axes.set_title(f"“{caption}”", fontsize=9.5, color=INK)
 
 
@@ -102,9 +103,9 @@ def _framed(images: Array, gap: int, shade: float = -1.0) -> Array:
     return row
 
 
-def _show(axes: Any, picture: Array) -> None:
-    """Show ink on paper."""
-    axes.imshow(picture, cmap="gray_r", vmin=-1, vmax=1, interpolation="nearest")
+def _show(axes: Any, picture: Array, colours: str = "gray_r") -> None:
+    """Show ink on paper, or light on a screen."""
+    axes.imshow(picture, cmap=colours, vmin=-1, vmax=1, interpolation="nearest")
     axes.set_axis_off()
 
 
