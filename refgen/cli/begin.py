@@ -58,6 +58,11 @@ def resumed(args: argparse.Namespace, entry: "Entry") -> "tuple[Plan, Dataset, P
         plan = settings.plan_of(Run.open(folder))
     if plan.entry.id != entry.id:
         raise terms.Refusal(f"{folder} is a run of {plan.entry.id}, not of {entry.id}")
+    if args.data and _lasting(args.data) != plan.data:
+        raise terms.Refusal(
+            f"{folder} is a run on {plan.data}, not on {args.data}: drop --data, or start another "
+            "run with --out"
+        )
     dataset = load(plan.data)
     if dataset.shape != plan.shape:
         raise terms.Refusal(
@@ -79,6 +84,8 @@ def enter(args: argparse.Namespace, plan: "Plan", folder: Path) -> "tuple[Run, S
         terms.say(note)
     if state is None and notes:
         raise terms.Refusal(f"{folder} has no checkpoint that can be read: start another run")
+    if state is None:
+        terms.say(f"{folder} has no checkpoint: it starts again, at step 0")
     return record, state
 
 

@@ -137,6 +137,28 @@ def test_a_finished_run_resumes_to_its_end_at_once(refgen, judged_lightly):
     assert "run of vae" in other.err
 
 
+def test_a_run_goes_on_with_its_own_data_alone(refgen, tmp_path, judged_lightly):
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).normal(size=(40, 2)))
+    assert refgen("train", "vae", "--data", "a.npy", "--steps", 2, *TINY, "--out", "r").code == 0
+    resumed = ("train", "vae", "--resume", "--out", "r")
+    assert refgen(*resumed, "--data", "./a.npy").code == 0
+    answer = refgen(*resumed, "--data", "toy:ring")
+    assert answer.code == 2
+    assert f"r is a run on {tmp_path / 'a.npy'}, not on toy:ring: drop --data" in answer.err
+
+
+def test_a_run_without_checkpoints_says_that_it_starts_again(refgen, tmp_path, judged_lightly):
+    refgen("train", "vae", "--data", "toy:ring", "--steps", 2, *TINY, "--out", "r")
+    resumed = ("train", "vae", "--resume", "--out", "r")
+    again = "r has no checkpoint: it starts again, at step 0"
+    assert again not in refgen(*resumed).err
+    for path in (tmp_path / "r/ckpt").iterdir():
+        path.unlink()
+    answer = refgen(*resumed)
+    assert answer.code == 0
+    assert again in answer.err
+
+
 def test_samples_depend_on_the_seed_alone(refgen, tmp_path, judged_lightly):
     refgen("train", "ddpm", "--data", "toy:ring", "--steps", 3, *TINY, "--set", "T=9", "--out", "r")
     for name, *options in (("a",), ("b",), ("c", "--seed", 1), ("d", "--sampler", "ddim")):
