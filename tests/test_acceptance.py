@@ -16,6 +16,7 @@ def test_every_system_has_a_bar_and_a_measurement():
 def test_the_committed_evidence_meets_the_bar(name):
     document = json.loads((FOLDER / f"{name}.json").read_text())
     assert document["bar"] == SYSTEMS[name].bar
+    assert document["bars"] == {figure: list(bar) for figure, bar in BARS[name].items()}
     assert document["command"] == f"python -m benchmarks --accept {name}"
     assert short(name, document["measured"]) == {}
 

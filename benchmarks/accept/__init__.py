@@ -9,6 +9,7 @@ module for each family, as in refgen/systems/entries; MEASURE says how, BARS wha
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from benchmarks.accept import (
     adversarial,
@@ -25,6 +26,7 @@ from benchmarks.accept import (
 )
 from benchmarks.accept.measuring import Bars, Measured, commit
 from refgen.systems import SYSTEMS
+from refgen.training.files import write_whole
 
 FOLDER = Path(__file__).parents[1] / "results" / "accept"
 FAMILIES = (
@@ -58,14 +60,19 @@ def short(name: str, measured: Mapping[str, float | list[float]]) -> dict[str, f
 
 def accept(name: str) -> Path:
     """Measure a system and write its evidence. Raises KeyError for a name without a measurement."""
-    measured = ACCEPT[name]()
+    return write(name, ACCEPT[name](), commit())
+
+
+def write(name: str, measured: Mapping[str, Any], commit: str | None) -> Path:
+    """Write what was measured at a commit, with what is asked."""
     document = {
         "bar": SYSTEMS[name].bar,
+        "bars": {figure: list(bar) for figure, bar in BARS[name].items()},
         "measured": measured,
         "command": f"python -m benchmarks --accept {name}",
-        "commit": commit(),
+        "commit": commit,
     }
     FOLDER.mkdir(parents=True, exist_ok=True)
-    path = FOLDER / f"{name}.json"
-    path.write_text(json.dumps(document, indent=1) + "\n")
+    path, text = FOLDER / f"{name}.json", json.dumps(document, indent=1) + "\n"
+    write_whole(path, lambda file: file.write(text.encode()))
     return path

@@ -21,6 +21,7 @@ refgen systems
 refgen systems --json -
 """
 STEPS, BATCH, COUNT = 20, 16, 4
+SIGNS = {">=": "≥", "<=": "≤"}
 TINY = {"hidden": 16, "T": 10, "layers": 2}  # settings, where a system has them
 
 
@@ -91,18 +92,20 @@ def few(entry: "Entry", noise: "Noise") -> "Dataset":
 def acceptance(entry: "Entry") -> dict[str, Any]:
     """Return the bar of a system, and how it was met where the evidence lies in the repository."""
     command = f"python -m benchmarks --accept {entry.id}"
-    evidence: dict[str, Any] = {"bar": entry.bar, "measured": None, "command": command}
-    evidence["commit"] = None
+    empty: dict[str, Any] = {"bars": {}, "measured": None, "commit": None}
+    evidence: dict[str, Any] = {"bar": entry.bar, "command": command, **empty}
     accept = Path(refgen.__file__).parents[1] / "benchmarks" / "results" / "accept"
     try:
         found = json.loads((accept / f"{entry.id}.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return evidence
-    return evidence | {key: found[key] for key in evidence if key in found}
+    if found.get("bar") != entry.bar:
+        return evidence  # it was another bar that was met
+    return evidence | {key: found[key] for key in empty if key in found}
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
-    """Return a line for each system and, folded below it, what it is accepted by and has shown."""
+    """Return a line for each system and, folded below it, what is asked of it and what it shows."""
     lines = []
     for row in rows:
         works = terms.paint("yes", "green") if row["works"] else terms.paint("NO", "red")
@@ -112,9 +115,16 @@ def _table(rows: list[dict[str, Any]]) -> str:
     text = [head]
     for line, row in zip(body, rows, strict=True):
         text += [line, *_folded("asked", row["acceptance"]["bar"])]
-        if (measured := row["acceptance"]["measured"]) is not None:
-            figures = ", ".join(f"{name} {_figure(value)}" for name, value in measured.items())
-            text += _folded("measured", figures)
+        said = row["acceptance"]
+        if said["measured"] is None:
+            text += _folded("measured", f"not yet: {said['command']}")
+        else:
+            shown = (
+                f"{name} {_figure(said['measured'][name])} ({SIGNS.get(way, way)} {limit:g})"
+                for name, (way, limit) in said["bars"].items()
+            )
+            text += _folded("measured", ", ".join(shown))
+            text += _folded("by", said["command"])
     return "\n".join(text)
 
 

@@ -67,7 +67,7 @@ def test_every_system_works(refgen):
     assert [row["id"] for row in document["systems"]] == list(SYSTEMS)
     for row in document["systems"]:
         assert set(row) == {"id", "name", "family", "lectures", "works", "acceptance"}
-        assert set(row["acceptance"]) == {"bar", "measured", "command", "commit"}
+        assert set(row["acceptance"]) == {"bar", "bars", "measured", "command", "commit"}
         assert row["works"] is True
 
 
@@ -93,6 +93,18 @@ def test_the_systems_table_names_every_bar(refgen):
     answer = refgen("systems")
     said = " ".join(answer.out.split())  # long lines are folded
     assert all(entry.bar in said and id in said for id, entry in SYSTEMS.items())
+
+
+def test_evidence_of_another_bar_is_not_shown():
+    from dataclasses import replace
+
+    from refgen.cli.systems import acceptance
+    from refgen.systems import SYSTEMS
+
+    entry = SYSTEMS["ddpm"]
+    assert acceptance(entry)["measured"] is not None
+    raised = acceptance(replace(entry, bar="digits: precision 1"))
+    assert (raised["bar"], raised["measured"]) == ("digits: precision 1", None)
 
 
 def test_the_doctor_finds_the_cpu_path(refgen):
