@@ -12,13 +12,17 @@ EVERY = 10.0  # seconds between lines where there is no terminal
 
 
 class Progress:
-    """Counts steps of a known total; `note` is what stands beside the count."""
+    """Counts steps of a known total; `note` is what stands beside the count.
+
+    The time left is told by the steps after the first, in which kernels may be compiled.
+    """
 
     def __init__(self, total: int, unit: str, *, start: int = 0, quiet: bool = False) -> None:
         self.total, self.unit, self.first, self.done = total, unit, start, start
         self.bar: Any = None
         self.quiet = quiet
-        self.began = self.spoke = time.monotonic()
+        self.began: float | None = None  # when the first step was over
+        self.spoke = time.monotonic()
         if not quiet and sys.stderr.isatty():
             from tqdm import tqdm
 
@@ -46,15 +50,23 @@ class Progress:
         step, self.done = done - self.done, done
         if self.quiet:
             return
+        now = time.monotonic()
+        if self.began is None:
+            self.first, self.began = done, now
+            if self.bar is not None:
+                self.bar.n = self.bar.initial = self.bar.last_print_n = done
+                self.bar.unpause()
+                step = 0
         if self.bar is not None:
             self.bar.set_postfix_str(note, refresh=False)
             self.bar.update(step)
-            return
-        now = time.monotonic()
-        if now - self.spoke >= EVERY:
+        elif now - self.spoke >= EVERY:
             self.spoke = now
-            left = (now - self.began) / max(done - self.first, 1) * (self.total - done)
-            terms.say(f"{self.unit} {done} of {self.total}  {note}  {clock(left)} left")
+            line = f"{self.unit} {done} of {self.total}  {note}"
+            if done > self.first:
+                left = (now - self.began) / (done - self.first) * (self.total - done)
+                line += f"  {clock(left)} left"
+            terms.say(line)
 
     def say(self, text: str) -> None:
         """Print a line of log above the bar."""
