@@ -30,7 +30,7 @@ def judge(
     *,
     quiet: bool = False,
 ) -> list[str]:
-    """Return lines on a system with its averaged parameters; labelled images and toys have figures.
+    """Return lines on a system with its averaged parameters: figures of points and labelled images.
 
     Images need their judge, which is trained where the cache has none; stderr says so.
     """
@@ -57,7 +57,25 @@ def judge(
     elif data.startswith("toy:"):
         samples = draw(system, params, POINTS, noise.at("samples"))
         lines += points(samples, data.removeprefix("toy:"), noise)
+    elif dataset.kind == "images":
+        lines.append(unjudged(dataset))
+    else:
+        train, held_out = dataset.split()
+        count = min(POINTS, len(train), len(held_out))
+        samples = draw(system, params, count, noise.at("samples"))
+        lines += own_points(samples, train.data, held_out.data, noise)
     return lines
+
+
+def unjudged(dataset: "Dataset") -> str:
+    """Return the line on images that cannot be judged."""
+    from refgen.metrics.table import COUNT, MOST_VALUES
+
+    labels = "no labels" if dataset.labels is None else "labels"
+    return (
+        f"not judged: that needs labels and {COUNT} held-out images of at most {MOST_VALUES:,} "
+        f"values; here are {labels} and {len(dataset.split()[1])} held-out images"
+    )
 
 
 def trained_judge(dataset: "Dataset", *, quiet: bool = False) -> "Judge":
@@ -218,3 +236,21 @@ def points(samples: "Array", name: str, noise: "Noise") -> list[str]:
             f"{np.abs(found.deviation).max():.1f} standard errors",
         ]
     return lines
+
+
+def own_points(samples: "Array", train: "Array", held_out: "Array", noise: "Noise") -> list[str]:
+    """Return the distance from held-out points beside that of as many training points."""
+    import numpy as np
+
+    from refgen.metrics import sliced_wasserstein
+
+    count = len(samples)
+    real, other = (
+        data[np.argsort(noise.at(which).uniform(len(data)), kind="stable")[:count]]
+        for data, which in ((held_out, "real"), (train, "other"))
+    )
+    model, floor = (sliced_wasserstein(found, real, noise) for found in (samples, other))
+    return [
+        f"squared sliced Wasserstein distance {model:.2e} from {count:,} held-out points; as many "
+        f"training points {floor:.2e}"
+    ]

@@ -58,7 +58,7 @@ class Progress:
                 self.bar.unpause()
                 step = 0
         if self.bar is not None:
-            self.bar.set_postfix_str(note, refresh=False)
+            self.bar.set_postfix_str(note, refresh=not step)
             self.bar.update(step)
         elif now - self.spoke >= EVERY:
             self.spoke = now

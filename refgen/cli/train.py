@@ -142,4 +142,5 @@ def _conclude(
     lines = judging.judge(
         plan.entry.id, system, state.average, plan.data, dataset, noise, quiet=args.quiet
     )
-    print("\n".join(lines))
+    if lines:
+        print("\n".join(lines))

@@ -98,3 +98,26 @@ def test_a_judge_that_cannot_be_trained_does_not_spoil_the_run(refgen, tmp_path)
     answer = refgen("train", "vae", "--data", "a.npz", "--steps", 1, *TINY)
     assert answer.code == 0, answer.err
     assert "not judged: shift is a few pixels" in answer.out
+
+
+@pytest.mark.parametrize(
+    ("shape", "labels", "said"),
+    [
+        ((40, 4, 4), np.arange(40) % 2, "here are labels and 4 held-out images"),
+        ((30, 4, 4), None, "here are no labels and 3 held-out images"),
+        ((50, 3), None, " from 5 held-out points; as many training points "),
+    ],
+)
+def test_own_data_are_judged_or_a_line_says_why_not(refgen, tmp_path, shape, labels, said):
+    given = {} if labels is None else {"labels": labels}
+    np.savez(tmp_path / "a.npz", data=np.random.default_rng(0).random(shape), **given)
+    answer = refgen("train", "gan", "--data", "a.npz", "--steps", 1, *TINY)
+    assert answer.code == 0, answer.err
+    assert said in answer.out.splitlines()[-1]
+
+
+def test_nothing_to_say_is_no_empty_line(refgen, monkeypatch):
+    monkeypatch.setattr("refgen.cli.judging.judge", lambda *_, **__: [])
+    answer = refgen("train", "vae", "--data", "toy:ring", "--steps", 1, *TINY, "--quiet")
+    assert answer.code == 0
+    assert "" not in answer.out.splitlines()
