@@ -35,6 +35,12 @@ class Plan(NamedTuple):
         named = {"system": self.entry.id, "data": self.data, "backend": self.backend}
         return named | {"shape": list(self.shape)} | asdict(self.recipe) | self.settings
 
+    def own(self) -> dict[str, Any]:
+        """Return the settings of the system that are not its recipe's."""
+        kind = "images" if len(self.shape) == 3 else "points"
+        usual = self.entry.recipe(kind, str(self.settings.get("model", "")))
+        return {key: v for key, v in self.settings.items() if key not in usual or usual[key] != v}
+
     def build(self, ops: Any) -> "System":
         """Return the system. Raises Refusal for values that it refuses."""
         from refgen.systems import build
@@ -42,7 +48,7 @@ class Plan(NamedTuple):
         try:
             return build(self.entry.id, self.shape, self.settings | {"ops": ops})
         except ValueError as error:
-            said = ", ".join(f"{key}={value}" for key, value in self.settings.items())
+            said = ", ".join(f"{key}={value}" for key, value in self.own().items())
             given = f" with {said}" if said else ""
             raise terms.Refusal(f"{self.entry.id}{given}: {error}") from error
 
@@ -76,7 +82,7 @@ def check(where: str, found: Mapping[str, Any], entry: "Entry") -> dict[str, Any
         if kind in KINDS and type(value) is not kind:
             raise terms.Refusal(f"{where}: {key} is {KINDS[kind]}, not {value!r}")
         if kind is int and value < 0:
-            raise terms.Refusal(f"{where}: {key} is a count, 0 or more, not {value}")
+            raise terms.Refusal(f"{where}: {key} is a count, not {value}")
         if key == "system" and value != entry.id:
             raise terms.Refusal(f"{where} is for {value}, not for {entry.id}")
         typed[key] = value
@@ -101,7 +107,25 @@ def assigned(texts: Sequence[str], entry: "Entry") -> dict[str, Any]:
 def plan(
     entry: "Entry", data: str, shape: tuple[int, ...], backend: str, chosen: Mapping[str, Any]
 ) -> Plan:
-    """Return the plan of settings that have been checked. Raises Refusal for impossible values."""
+    """Return the plan of a new run, of settings that have been checked.
+
+    Raises Refusal for impossible values, and for more sample_steps than there are levels: a smaller
+    T cuts those of the recipe, but not others.
+    """
+    new = _plan(entry, data, shape, backend, chosen)
+    defaults = {f.name: f.default for f in fields(entry.make)}  # type: ignore[arg-type]
+    T, steps = new.settings.get("T", defaults.get("T")), new.own().get("sample_steps", 0)
+    if T and steps > T:
+        raise terms.Refusal(
+            f"{entry.id}: sample_steps={steps} visits more levels than T={T}: take 1 .. {T} of "
+            "them, or 0 for all"
+        )
+    return new
+
+
+def _plan(
+    entry: "Entry", data: str, shape: tuple[int, ...], backend: str, chosen: Mapping[str, Any]
+) -> Plan:
     from refgen.training import Recipe
 
     of_training = {f.name for f in fields(Recipe)}
@@ -125,7 +149,7 @@ def plan_of(run: "Run") -> Plan:
     with terms.refusing():
         entry = find(str(found["system"]))
     chosen = check(where, found, entry)
-    return plan(entry, str(found["data"]), tuple(shape), str(found["backend"]), chosen)
+    return _plan(entry, str(found["data"]), tuple(shape), str(found["backend"]), chosen)
 
 
 def has(entry: "Entry", name: str) -> bool:

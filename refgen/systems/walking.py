@@ -34,7 +34,7 @@ class Walking:
     model is mlp, unet or dit; hidden and blocks are its sizes (refgen.models.denoiser). clip limits
     the estimate of the data while sampling; 0 means no limit. sampler and sample_steps are what
     samples are drawn with unless asked otherwise: one of `samplers`, and how many levels it visits,
-    0 for all T of them; there are no more than T.
+    0 for all T of them, which is the most.
     """
 
     shape: tuple[int, ...]
@@ -105,6 +105,9 @@ class Walking:
 
 def walked(T: int, steps: int, usual: int) -> tuple[int, ...]:
     """Return the levels of so many steps, of as many as usual for 0, of T where that is 0 too.
+
+    A recipe's usual number is cut to T, which may be smaller than it was written for; steps that
+    are asked for are not. Raises ValueError where they are more than T.
 
     >>> walked(10, 0, 5), walked(4, 0, 50), walked(4, 2, 0)
     ((10, 8, 6, 4, 2, 0), (4, 3, 2, 1, 0), (4, 2, 0))

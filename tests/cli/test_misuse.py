@@ -88,6 +88,7 @@ MISUSES = [
     ("train ddpm TINY --set schedule=cosin", 2, "cosin"),
     ("train ddpm TINY --set weight=none", 2, "none"),
     ("train ddpm TINY --set T=0", 2, "T"),
+    ("train ddpm TINY --set sample_steps=2000", 2, "T=1000"),
     ("train gan TINY --set k=0", 2, "k"),
     ("train realnvp TINY --set layers=0", 2, "layers"),
     ("train vae TINY --config missing.toml", 2, "missing.toml"),

@@ -1,0 +1,42 @@
+"""What is said of settings that cannot be, and what of a recipe gives way to them."""
+
+import pytest
+
+from refgen import ops
+from refgen.cli import settings, terms
+from refgen.systems import SYSTEMS
+
+IMAGE, POINT = (8, 8, 1), (2,)
+
+
+def planned(system, shape, **chosen):
+    entry = SYSTEMS[system]
+    recipe = entry.recipe("images" if len(shape) == 3 else "points", chosen.get("model", ""))
+    return settings.plan(entry, "digits", shape, "numpy", recipe | chosen)
+
+
+@pytest.mark.parametrize("system", ["ddpm", "improved-ddpm", "diffusion-policy"])
+def test_more_sample_steps_than_levels_are_refused(system):
+    shape = (20,) if system == "diffusion-policy" else IMAGE
+    with pytest.raises(terms.Refusal, match=r"sample_steps=2000 .* T=\d+: take 1 \.\. 10"):
+        planned(system, shape, sample_steps=2000)
+    with pytest.raises(terms.Refusal, match=r"sample_steps=40 .* T=30"):
+        planned(system, shape, sample_steps=40, T=30)
+    assert planned(system, shape, sample_steps=30, T=30).settings["sample_steps"] == 30
+
+
+def test_a_smaller_T_cuts_the_sample_steps_of_the_recipe():
+    plan = planned("ddpm", IMAGE, T=10)
+    assert plan.settings["sample_steps"] == 100
+    assert plan.build(ops).times() == (10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0)
+
+
+def test_a_message_names_only_the_settings_that_are_not_the_recipes():
+    with pytest.raises(terms.Refusal) as caught:
+        planned("ddpm", IMAGE, hidden=0, clip=1.0).build(ops)
+    assert str(caught.value).startswith("ddpm with hidden=0: ")
+
+
+def test_a_count_below_0_is_said_to_be_none():
+    with pytest.raises(terms.Refusal, match=r"hidden is a count, not -3$"):
+        settings.assigned(["hidden=-3"], SYSTEMS["ddpm"])
