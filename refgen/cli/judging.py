@@ -175,6 +175,7 @@ def images(
     The judge names classes; its features serve the figures, but for data in ON_PIXELS.
     """
     from refgen.metrics import against_gaussians, format_table, image_tables
+    from refgen.metrics.table import GOOD
 
     on_pixels = dataset.name in ON_PIXELS
     features = None if on_pixels else judge.features
@@ -189,6 +190,7 @@ def images(
         "",
         f"{count} samples against {count} held-out images, on {where}",
         *format_table(figures).splitlines(),
+        GOOD,
         against_gaussians(figures),
         "",
         f"share of each class by the judge, who is right on {100 * judge.accuracy:.1f} % of "

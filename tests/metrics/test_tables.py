@@ -117,14 +117,14 @@ def test_a_system_is_better_than_both_gaussians_or_the_line_names_the_figures():
         sets = {"gan": model, "gaussian": first, "class gaussians": second, "copies": good}
         return against_gaussians([{"samples": name} | row for name, row in sets.items()])
 
-    assert line(good, bad, bad) == "gan is better than the Gaussians"
-    assert line(bad, good, bad) == "gan is not better than the Gaussians in any figure"
-    assert line(bad, bad, bad) == "gan is not better than the Gaussians in any figure"
+    assert line(good, bad, bad) == "gan is better than both Gaussians"
+    assert line(bad, good, bad) == "gan is in no figure better than both Gaussians"
+    assert line(bad, bad, bad) == "gan is in no figure better than both Gaussians"
     mixed = bad | {"one_nn": 0.55, "frechet": 0.5}
-    assert line(good, bad, mixed) == "gan is better than the Gaussians, but for one_nn, frechet"
+    assert line(good, bad, mixed) == "gan is better than both Gaussians, but for one_nn, frechet"
     below = good | {"one_nn": 0.3}  # copying, not likeness, goes below one half
     assert line(below, bad, mixed | {"frechet": 3.0}) == (
-        "gan is better than the Gaussians, but for one_nn"
+        "gan is better than both Gaussians, but for one_nn"
     )
 
 
