@@ -95,7 +95,8 @@ class ConsistencyModel:
     last are ε and σ_max; data_std is σ_d; coarse and fine are the steps of the first grid and of
     the last. taught makes it a distillation, with a teacher who has `share` of the training. target
     is own or average, the moving one of training. c is the pseudo-Huber's, 0 for 0.00054 √D.
-    sample_steps is how many calls sampling makes; clip limits samples, 0 for no limit.
+    sample_steps is how many calls sampling makes, no more than fine; clip limits samples, 0 for no
+    limit.
     """
 
     shape: tuple[int, ...]
@@ -129,8 +130,11 @@ class ConsistencyModel:
             raise ValueError(f"share is the teacher's part, between 0 and 1, not {self.share}")
         if self.clip < 0:
             raise ValueError(f"clip is a limit on the data, 0 for none, not {self.clip}")
-        if self.sample_steps < 1:
-            raise ValueError(f"sample_steps is 1 or more, not {self.sample_steps}")
+        if not 1 <= self.sample_steps <= self.fine:
+            raise ValueError(
+                f"sample_steps is 1 .. {self.fine}, as many as the finest grid has, not "
+                f"{self.sample_steps}"
+            )
 
     @property
     def jumper(self) -> Preconditioned:
@@ -225,8 +229,17 @@ class ConsistencyModel:
     def sample(
         self, params: Any, count: int, noise: Noise, *, sampler: str = "", steps: int = 0
     ) -> Array:
-        """Jump from noise to data in so many calls; or, as its teacher, walk by Heun's rule."""
+        """Jump from noise to data in so many calls; or, as its teacher, walk by Heun's rule.
+
+        Raises ValueError for a sampler that there is not, and for more steps than the finest grid
+        of training has.
+        """
         refuse_sampler("consistency", self.samplers, sampler, steps)
+        if steps > self.fine:
+            raise ValueError(
+                f"consistency learns on grids of {self.fine} steps at most: take 1 .. {self.fine}, "
+                f"not {steps}"
+            )
         if sampler == "teacher" and not self.taught:
             raise ValueError("this consistency model has no teacher: train it with taught=true")
         steps = steps or (TEACHERS_STEPS if sampler == "teacher" else self.sample_steps)

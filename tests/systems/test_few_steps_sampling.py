@@ -222,6 +222,10 @@ def test_steps_choose_who_walks(halving, monkeypatch):
         assert [float(p["who"]) for p in seen] == [who[walker]] * calls
 
 
+def drawn(system, **asked):
+    return system.sample(system.init(Noise(0)), 1, Noise(1), **asked)
+
+
 @pytest.mark.parametrize(
     ("call", "said"),
     [
@@ -235,6 +239,9 @@ def test_steps_choose_who_walks(halving, monkeypatch):
         (lambda: ConsistencyModel(POINT, share=1.0), "between 0 and 1"),
         (lambda: ConsistencyModel(POINT, clip=-1.0), "clip"),
         (lambda: ConsistencyModel(POINT, sample_steps=0), "sample_steps"),
+        (lambda: ConsistencyModel(POINT, sample_steps=161), r"1 \.\. 160, as many as the finest"),
+        (lambda: drawn(ConsistencyModel(POINT), steps=161), r"take 1 \.\. 160, not 161"),
+        (lambda: drawn(ConsistencyModel(POINT, taught=True), steps=161, sampler="teacher"), "161"),
         (lambda: ConsistencyModel(POINT, model="unet"), "use model=mlp"),
         (lambda: Progressive(POINT, first=4, last=4), "first = last"),
         (lambda: Progressive(POINT, first=12, last=4), "first = last"),
