@@ -45,7 +45,7 @@ def add(commands: terms.Commands) -> None:
     )
     p.add_argument("--seed", metavar="S", type=terms.SEED, default=0, help="of the draws (0)")
     p.add_argument("--backend", metavar="B", type=backends.backend, help=backends.HELP)
-    p.add_argument("--out", metavar="FILE.png", type=terms.file_target, help="the picture")
+    p.add_argument("--out", metavar="FILE.png", type=terms.picture_target, help="the picture")
     p.add_argument("--npz", metavar="FILE", type=terms.file_target, help="the samples as arrays")
 
 
@@ -73,6 +73,7 @@ def run(args: argparse.Namespace) -> int:
         system = generative(plan.build(ops))
     request = _request(args, system)
     terms.say(f"drawing {args.n} from {plan.entry.id} after {state.step} steps, backend {chosen}")
+    _say_what_is_drawn(system, request)
     with terms.refusing():  # a sampler or steps that the system does not have
         samples = draw(
             system,
@@ -115,7 +116,33 @@ def _request(args: argparse.Namespace, system: "System") -> "Request":
         ]
         hint = f"; systems that do: {', '.join(able)}" if able else ""
         raise terms.Refusal(f"{flags}: {error}{hint}") from error
+    if between:
+        _refuse_interval(between, getattr(system, "guidance", 1.0), args.guidance)
     return request
+
+
+def _refuse_interval(between: tuple[float, float], usual: float, asked: float | None) -> None:
+    """Raise Refusal for an interval that is none, or with a guidance that it does not change."""
+    low, high = sorted(between)
+    if not 0 <= between[0] < between[1]:
+        mend = f"as --between {low:g} {high:g}" if 0 <= low < high else "as --between 0.5 2"
+        raise terms.Refusal(
+            f"--between {between[0]:g} {between[1]:g}: the lower noise level comes first, 0 or "
+            f"more, {mend}"
+        )
+    if (usual if asked is None else asked) == 1:
+        raise terms.Refusal(
+            "--between limits a guidance, and there is none at weight 1: give --guidance too, "
+            "as --guidance 2"
+        )
+
+
+def _say_what_is_drawn(system: "System", request: "Request") -> None:
+    """Say of a system that is told something that it is told each thing as likely, if not asked."""
+    teller = getattr(system, "teller", None)
+    if teller and request.label is None and request.caption is None:
+        what = "label" if teller.name == "labels" else "caption"
+        terms.say(f"no --{what}: each of {teller.count} {what}s is drawn as likely")
 
 
 def _slug(args: argparse.Namespace, request: "Request") -> str:

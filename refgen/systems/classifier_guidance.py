@@ -51,6 +51,11 @@ class ClassifierGuidance(Walking):
         _ = self.objective, self.judging, self.guide(NO_REQUEST)  # refuse what cannot be
 
     @property
+    def teller(self) -> ByLabel:
+        """What guides: labels."""
+        return ByLabel(self.classes, self.ops)
+
+    @property
     def network(self) -> Denoiser:
         """The network ε̂, (N, *shape) and (N,) -> (N, *shape)."""
         return denoiser(self.model, self.shape, self.hidden, self.blocks, self.ops)
@@ -114,7 +119,7 @@ class ClassifierGuidance(Walking):
         request: Request = NO_REQUEST,
     ) -> Array:
         """Walk from noise to data, led by the classifier; a label that is not asked is drawn."""
-        labels = wanted(ByLabel(self.classes), count, noise.at("told"), request, self.ops.words)
+        labels = wanted(self.teller, count, noise.at("told"), request, self.ops.words)
         x = self.start(params, (count, *self.shape), noise)
 
         def predict(x: Array, t: int) -> Array:

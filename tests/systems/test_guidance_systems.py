@@ -233,10 +233,26 @@ def test_a_label_and_a_weight_are_asked_for_by_the_command_line(user, name):
         (("--label", "one"), "--label"),
         (("--guidance", "nan"), "'nan' is not a number"),
         (("--caption", "a three"), "takes no caption: it takes label, guidance"),
+        (("--between", 0.5, 2), "--between limits a guidance, and there is none at weight 1"),
+        (("--between", 0.5, 2, "--guidance", 1), "give --guidance too, as --guidance 2"),
+        (("--guidance", 2, "--between", 2, 1), "comes first, 0 or more, as --between 1 2"),
+        (("--guidance", 2, "--between", 1, 1), "--between 1 1: the lower noise level"),
     ):
         code, _, err = user("sample", folder, *wrong)
         assert code == 2
         assert said in err
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_where_no_label_is_asked_for_it_is_said_that_labels_are_drawn(user, name):
+    folder = user.trained(name)
+    file = ("-n", 2, "--backend", "numpy", "--npz", "drawn.npz")
+    code, _, err = user("sample", folder, "--guidance", 2, "--between", 0.5, 2, *file)
+    assert code == 0
+    assert "no --label: each of 3 labels is drawn as likely" in err
+    code, _, err = user("sample", folder, "--label", 1, *file)
+    assert code == 0
+    assert "drawn as likely" not in err
 
 
 def test_who_has_nothing_to_guide_by_says_so(user):
