@@ -142,6 +142,13 @@ def file_target(text: str) -> str:
     return text
 
 
+def picture_target(text: str) -> str:
+    """Return the path of a PNG file that can be written, as an argparse type."""
+    if not text.lower().endswith(".png"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a .png: pictures are written as PNG")
+    return file_target(text)
+
+
 def write_json(document: dict[str, Any], target: str) -> None:
     """Write one document with its schema number to stdout ("-") or, whole or not at all, a file."""
     text = json.dumps(_finite({"schema": 1, **document}), indent=2, ensure_ascii=False) + "\n"

@@ -111,6 +111,7 @@ MISUSES = [
     ("sample taken -n 0", 2, "-n"),
     ("sample taken --steps 0", 2, "--steps"),
     ("sample taken --out nowhere/a.png", 2, "'nowhere' is missing"),
+    ("sample taken --out a.jpg", 2, "'a.jpg' is not a .png"),
     ("sample taken --npz empty", 2, "'empty' is a folder"),
     ("sample taken --seed x", 2, "'x'"),
     ("verify no.such.claim", 2, "'no.such.claim'"),
