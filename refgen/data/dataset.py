@@ -48,8 +48,9 @@ class Dataset:
     """Examples ready for training.
 
     `levels` is the number L of values that a pixel can take, 0 for continuous data. `held_out` is
-    the index of a split that is fixed by a file; without it `split` draws lots. Raises LoadError
-    for data that are empty, not finite, of the wrong rank or type, or images outside [−1, 1].
+    the index of a split that is fixed by a file; without it `split` draws lots. `member` is what
+    the array is called where it was read, "" where it has no name. Raises LoadError for data that
+    are empty, not finite, of the wrong rank or type, or images outside [−1, 1].
     """
 
     name: str
@@ -58,6 +59,7 @@ class Dataset:
     kind: Literal["images", "points"]
     levels: int
     held_out: Array | None = None  # (M,) int64, ascending
+    member: str = "data"
 
     def __post_init__(self) -> None:
         def refuse(member: str, reason: str, remedy: str) -> None:
@@ -66,17 +68,19 @@ class Dataset:
         if self.kind not in ("images", "points"):
             refuse("kind", f"no kind of data is called {self.kind!r}", "Use images or points.")
         if self.data.ndim != (4 if self.kind == "images" else 2):
-            refuse("data", f"{self.kind} cannot have the shape {self.data.shape}", AXES)
+            refuse(self.member, f"{self.kind} cannot have the shape {self.data.shape}", AXES)
         if self.data.size == 0 or self.data.dtype != np.float32:
             shape, dtype = self.data.shape, self.data.dtype
-            refuse("data", f"{shape} of {dtype} is empty or not float32", "Give float32 data.")
+            refuse(self.member, f"{shape} of {dtype} is empty or not float32", "Give float32 data.")
         finite = np.isfinite(self.data)
         if not finite.all():
             where = tuple(int(i) for i in np.argwhere(~finite)[0])
             remedy = "Replace NaN and Inf, and scale values beyond 3.4e38, before loading."
-            refuse("data", f"its value at index {where} is not a finite float32", remedy)
+            refuse(self.member, f"its value at index {where} is not a finite float32", remedy)
         if self.kind == "images" and max(self.data.max(), -self.data.min()) > 1:
-            refuse("data", "images reach beyond [-1, 1]", "Scale them, or store bytes 0 to 255.")
+            refuse(
+                self.member, "images reach beyond [-1, 1]", "Scale them, or store bytes 0 to 255."
+            )
         if self.labels is not None and (
             self.labels.shape != (len(self),) or self.labels.dtype != np.int64
         ):
@@ -100,7 +104,7 @@ class Dataset:
         """
         if len(self) < 2:
             reason = "a single example cannot be split into training and held-out data"
-            raise LoadError(self.name, "data", reason, "Give two examples or more.")
+            raise LoadError(self.name, self.member, reason, "Give two examples or more.")
         index = self.held_out
         if index is None:
             lots = Noise(0).at("data", "split").uniform(len(self))
@@ -125,7 +129,7 @@ def dataset_of(file: Path, member: str, raw: Array, labels: Array | None) -> Dat
     [0, 1] and are stretched to [−1, 1]. Raises LoadError for other ranges and ranks.
     """
     if raw.ndim == 2:
-        return Dataset(str(file), _float32(raw), labels, "points", 0)
+        return Dataset(str(file), _float32(raw), labels, "points", 0, member=member)
     if raw.ndim not in (3, 4) or (raw.ndim == 4 and raw.shape[3] > 4):
         channels_first = raw.ndim == 4 and raw.shape[1] <= 4
         remedy = "Channels stand last: save np.moveaxis(images, 1, -1)." if channels_first else AXES
@@ -141,9 +145,9 @@ def dataset_of(file: Path, member: str, raw: Array, labels: Array | None) -> Dat
         remedy = "Store integers 0 to 255, or floats in [0, 1] or [-1, 1]."
         raise LoadError(file, member, reason, remedy)
     if integers:
-        return Dataset(str(file), scale_levels(raw, 256), labels, "images", 256)
+        return Dataset(str(file), scale_levels(raw, 256), labels, "images", 256, member=member)
     data = scale_levels(raw, 2) if above_zero else _float32(raw)
-    return Dataset(str(file), data, labels, "images", 0)
+    return Dataset(str(file), data, labels, "images", 0, member=member)
 
 
 def scale_levels(values: Array, levels: int) -> Array:

@@ -134,6 +134,16 @@ def test_a_bad_table_is_refused_with_its_line(tmp_path, text):
     assert caught.value.file == spec
 
 
+@pytest.mark.parametrize("bad", [np.array([[0.0, np.nan]]), np.array([[0.0, 1.0]])])
+@pytest.mark.parametrize("member", ["data", "images", "x", "z"])
+def test_a_refused_array_is_called_what_it_is_called_in_its_file(tmp_path, member, bad):
+    with pytest.raises(LoadError, match=rf"a\.npz\[{member}\]: ") as caught:
+        load(write(tmp_path, "a.npz", npz(**{member: bad}))).split()
+    assert caught.value.member == member
+    with pytest.raises(LoadError, match=r"a\.npy: "):
+        load(write(tmp_path, "a.npy", npy(bad))).split()
+
+
 BAD_ARRAYS = {
     "rank 1": (np.zeros(4), "wrong|not a data set"),
     "rank 5": (np.zeros((1, 1, 1, 1, 1)), "number of axes"),
