@@ -63,21 +63,21 @@ def scatter(points: "Array", data: "Array", path: Path) -> None:
     if data.shape[1] == 1:
         _histogram(points, data, path)
         return
-    figure, axes = _figure(1, 2, (8.2, 4.3))
+    figure, axes = _figure(1, 2, (8.2, 4.4))
+    of = f" of {data.shape[1]}" if data.shape[1] > 2 else ""
     points, data = points[:, :2], data[:, :2]
-    low, high = _limits(data)
-    shown = max(len(points), 1)
+    low, high = _limits(data, points)
     for ax, cloud, colour, name in (
-        (axes[0], data[:shown], DATA, "data"),
+        (axes[0], data[: max(len(points), 1)], DATA, "data"),
         (axes[1], points, MODEL, "samples"),
     ):
-        outside = int(((cloud < low) | (cloud > high)).any(axis=1).sum())
-        ax.plot(cloud[:, 0], cloud[:, 1], ".", ms=3.2, mew=0, alpha=0.55, color=colour)
+        size = min(8.0, max(3.2, 100 / math.sqrt(max(len(cloud), 1))))  # few dots are large
+        ax.plot(cloud[:, 0], cloud[:, 1], ".", ms=size, mew=0, alpha=0.55, color=colour)
         ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal")
         ax.set_title(name, loc="left", fontsize=10.5, color=INK)
-        if outside:
-            note = f"{outside} of {len(cloud)} outside"
-            ax.set_title(note, loc="right", fontsize=8.5, color=INK)
+        ax.set_xlabel(f"coordinate 1{of}", fontsize=9)
+        ax.set_ylabel(f"coordinate 2{of}", fontsize=9)
+        ax.set_title(_outside(cloud, low, high), loc="right", fontsize=8.5, color=INK)
     _save_figure(figure, path)
 
 
@@ -128,21 +128,48 @@ def smooth(values: "Array", window: float = 0.02) -> "Array":
 def _histogram(points: "Array", data: "Array", path: Path) -> None:
     import numpy as np
 
-    figure, (ax,) = _figure(1, 1, (6.4, 3.8))
-    low, high = _limits(data)
-    bins = np.linspace(low[0], high[0], 61)
-    ax.hist(data[:, 0], bins, density=True, color=DATA, alpha=0.45, label="data")
-    ax.hist(points[:, 0], bins, density=True, color=MODEL, histtype="step", lw=1.6, label="samples")
+    figure, (ax,) = _figure(1, 1, (6.4, 3.9))
+    low, high = _limits(data, points)
+    few = max(1, min(len(points), len(data)))
+    bins = np.linspace(low[0], high[0], 1 + int(np.clip(1.4 * math.sqrt(few), 8, 60)))
+    for cloud, colour, name, style in (
+        (data, DATA, "data", {"alpha": 0.45}),
+        (points, MODEL, "samples", {"histtype": "step", "lw": 1.6}),
+    ):
+        inside = cloud[(cloud >= low) & (cloud <= high)]  # counted against all of the cloud
+        share = np.full(len(inside), 1 / (max(len(cloud), 1) * (bins[1] - bins[0])))
+        outside = _outside(cloud, low, high)
+        label = f"{name}, {outside}" if outside else name
+        ax.hist(inside, bins, weights=share, color=colour, label=label, **style)
+    ax.set_xlabel("value", fontsize=9)
     ax.set_ylabel("density", fontsize=9)
     ax.legend(frameon=False, fontsize=9)
     _save_figure(figure, path)
 
 
-def _limits(data: "Array") -> Any:
-    """Return a box with room around the data, as wide as high."""
+def _limits(data: "Array", points: "Array") -> Any:
+    """Return a box with room around the data and the central 99 % of the points, wide as high.
+
+    Points that are far off, two extents of the data or more, do not widen it further.
+    """
+    import numpy as np
+
     low, high = data.min(axis=0), data.max(axis=0)
-    centre, half = (low + high) / 2, 0.6 * (high - low).max()
+    extent = (high - low).max() or np.inf
+    points = points[np.isfinite(points).all(axis=1)]
+    if len(points):
+        inner = np.quantile(points, [0.005, 0.995], axis=0).clip(
+            low - 2 * extent, high + 2 * extent
+        )
+        low, high = np.minimum(low, inner[0]), np.maximum(high, inner[1])
+    centre, half = (low + high) / 2, 0.6 * (high - low).max() or 1.0
     return centre - half, centre + half
+
+
+def _outside(cloud: "Array", low: "Array", high: "Array") -> str:
+    """Return how many points are not in a box; "" where all are."""
+    count = len(cloud) - int(((cloud >= low) & (cloud <= high)).all(axis=1).sum())
+    return f"{count} of {len(cloud)} outside" if count else ""
 
 
 def _figure(rows: int, columns: int, size: tuple[float, float], **kwargs: Any) -> Any:

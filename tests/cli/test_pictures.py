@@ -45,6 +45,46 @@ def test_points_are_drawn_beside_the_data(tmp_path, dim):
     assert [p.name for p in tmp_path.iterdir()] == ["points.png"]
 
 
+@pytest.fixture
+def drawn(monkeypatch):
+    """Return the figures that are written."""
+    figures = []
+    monkeypatch.setattr(pictures, "_save_figure", lambda figure, _: figures.append(figure))
+    return figures
+
+
+def test_points_are_framed_by_samples_too_and_axes_are_labelled(drawn):
+    rng = np.random.default_rng(0)
+    data, samples = rng.normal(size=(300, 20)), 2 * rng.normal(size=(1000, 20))
+    pictures.scatter(samples, data, None)
+    pictures.scatter(samples[:50, :2] * 1e6, data[:, :2], None)
+    wide, lost = (figure.axes[1] for figure in drawn)
+    low, high = wide.get_xlim()
+    assert np.mean((samples[:, :2] < low) | (samples[:, :2] > high)) < 0.01
+    assert [ax.get_xlabel() for ax in (wide, lost)] == ["coordinate 1 of 20", "coordinate 1"]
+    assert lost.get_title(loc="right") == "50 of 50 outside"
+    assert np.ptp(lost.get_xlim()) < 50  # the data are still to be seen
+    assert lost.lines[0].get_markersize() > wide.lines[0].get_markersize()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("dim", [1, 2])
+@pytest.mark.parametrize("far", [0.0, 1e9, np.nan])
+def test_a_few_points_are_drawn_without_warnings(tmp_path, dim, far):
+    data, samples = np.ones((1, dim)), np.ones((3, dim)) + far
+    pictures.scatter(samples, data, tmp_path / "a.png")
+    pictures.scatter(samples, np.concatenate([data, data + 1]), tmp_path / "a.png")
+
+
+def test_a_histogram_of_few_has_few_bins_and_a_label(drawn):
+    rng = np.random.default_rng(0)
+    for count in (30, 3000):
+        pictures.scatter(rng.normal(size=(count, 1)), rng.normal(size=(2000, 1)), None)
+    bars = [len(figure.axes[0].containers[0].patches) for figure in drawn]
+    assert bars == [8, 60]
+    assert drawn[0].axes[0].get_xlabel() == "value"
+
+
 def test_curves_have_a_panel_for_each_series(tmp_path):
     one = {"model/loss": [(1, 5.0), (2, 4.0), (3, float("nan"))]}
     pictures.curves(one, tmp_path / "one.png", {})
