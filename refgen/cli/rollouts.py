@@ -66,17 +66,41 @@ def picture(paths: "Array", rows: "Array", name: str, path: Path) -> None:
     from refgen.data.navigation import world
 
     place, states = world(name), rows.reshape(-1, rows.shape[-1])[: 20 * SHOWN, :2]
-    figure, (left, right) = _figure(1, 2, (8.2, 4.3))
+    figure, (left, right) = _figure(1, 2, (8.2, 4.6))
     left.plot(*states.T, ".", ms=2.4, mew=0, alpha=0.55, color=DATA)
     left.set_title("states that were shown", loc="left", fontsize=10.5, color=INK)
-    met = draw_paths(right, place, paths[:SHOWN], MODEL)
+    walked = paths[:SHOWN]
+    met = draw_paths(right, place, walked, MODEL)
     right.set_title("paths that were walked", loc="left", fontsize=10.5, color=INK)
-    if met:
-        note = f"{met} of {len(paths[:SHOWN])} touch"
-        right.set_title(note, loc="right", fontsize=8.5, color=INK)
+    note = f"{arrived(place, walked)} of {len(walked)} arrive"
+    note += f", {met} touch" if place.radius else ""
+    right.set_title(note, loc="right", fontsize=8.5, color=INK)
     for ax in (left, right):
         draw_world(ax, place)
+        ax.plot(*place.start, "o", ms=5, color=INK, ls="", label="start")
+    if met:
+        right.plot([], [], "x-", ms=4, lw=0.8, color=DARK, label="touches the obstacle")
+    handles, labels = right.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
     _save_figure(figure, path)
+
+
+def arrived(place: "Navigation", paths: "Array") -> int:
+    """Return how many paths reach the goal.
+
+    Which goal of a ring was whose the paths do not say: there it is those that stop at the ring
+    before their time is up, as an episode does when it has reached its own.
+    """
+    import numpy as np
+
+    from refgen.data.navigation import NEAR
+
+    last = paths[:, -1]
+    if place.ring:
+        at = np.abs(np.hypot(*last.T) - place.ring) <= NEAR
+        return int(np.sum(at & np.all(last == paths[:, -2], axis=1)))
+    at = np.hypot(*(last - np.array(place.goal)).T) <= NEAR
+    return int(np.sum(at))
 
 
 def draw_paths(ax: Any, place: "Navigation", paths: "Array", colour: str) -> int:
@@ -99,9 +123,11 @@ def draw_world(ax: Any, place: "Navigation") -> None:
 
     if place.radius:
         obstacle = Circle((0, 0), place.radius, facecolor="#d9dde2", edgecolor=INK, lw=0.8)
+        obstacle.set_label("obstacle")
         ax.add_patch(obstacle)
     goal = Circle((0, 0), place.ring) if place.ring else Circle(place.goal, NEAR)
     goal.set(facecolor="none", edgecolor=INK, lw=0.9, linestyle="--")
+    goal.set_label("goals, anywhere on the ring" if place.ring else "goal")
     ax.add_patch(goal)
     reach = max(place.ring, abs(place.goal[0])) + 0.3
     ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")

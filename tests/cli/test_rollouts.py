@@ -26,6 +26,26 @@ def test_paths_are_drawn_in_their_world(tmp_path, name):
     assert len(np.unique(colours, axis=0)) > 50
 
 
+@pytest.mark.parametrize("name", ["navigation", "navigation-goals"])
+def test_a_picture_says_what_is_what_and_how_many_arrive(monkeypatch, name):
+    drawn = []
+    monkeypatch.setattr(rollouts, "_save_figure", lambda figure, _: drawn.append(figure))
+    place = world(name)
+    straight = place.rollout(lambda s, g, _: ((g - s) / 2)[:, None], 40, Noise(0))
+    lost = place.rollout(lambda s, g, _: np.ones((40, 1, 2)), 40, Noise(1))
+    walked = demonstrate(place, 40, Noise(0))
+    for found in (straight, lost, walked):
+        rollouts.picture(found.paths.astype(np.float32), found.paths, name, None)
+        said = drawn[-1].axes[1].get_title(loc="right")
+        assert said.startswith(f"{found.reached.sum()} of 40 arrive")
+        assert (f", {found.touched.sum()} touch" in said) == (name == "navigation")
+    words = [text.get_text() for text in drawn[0].legends[0].get_texts()]
+    if name == "navigation":
+        assert words == ["obstacle", "goal", "start", "touches the obstacle"]
+    else:
+        assert words == ["goals, anywhere on the ring", "start"]
+
+
 def test_samples_are_shown_as_what_they_are(tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr(rollouts, "picture", lambda *args: drawn.append(args))
