@@ -253,6 +253,6 @@ def own_points(samples: "Array", train: "Array", held_out: "Array", noise: "Nois
     )
     model, floor = (sliced_wasserstein(found, real, noise) for found in (samples, other))
     return [
-        f"squared sliced Wasserstein distance {model:.2e} from {count:,} held-out points; as many "
-        f"training points {floor:.2e}"
+        f"squared sliced Wasserstein distance {model:.2e} from "
+        f"{terms.several(count, 'held-out point')}; as many training points {floor:.2e}"
     ]

@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from refgen.cli.terms import several
+
 GIB = 2**30
 
 
@@ -48,7 +50,7 @@ def numpy() -> Finding:
     config: Any = np.show_config(mode="dicts")  # type: ignore[call-arg, func-returns-value, unused-ignore]
     blas = config.get("Build Dependencies", {}).get("blas", {}).get("name", "BLAS unknown")
     threads = _blas_threads(Path(np.__file__).parent)
-    count = f"{threads} threads" if threads else f"threads by {_thread_variables()}"
+    count = several(threads, "thread") if threads else f"threads by {_thread_variables()}"
     return Finding("NumPy", True, f"{version}, {blas}, {count}", needed=True)
 
 

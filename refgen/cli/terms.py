@@ -181,6 +181,15 @@ def say(text: str = "") -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def several(count: int, thing: str) -> str:
+    """Return a count of things in words.
+
+    >>> several(1, "step"), several(2000, "step")
+    ('1 step', '2,000 steps')
+    """
+    return f"{count:,} {thing}" + "s" * (count != 1)
+
+
 def paint(text: str, colour: str, stream: IO[str] | None = None) -> str:
     """Return text in a colour where the stream is a terminal that wants it."""
     stream = stream or sys.stdout

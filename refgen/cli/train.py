@@ -103,11 +103,12 @@ def _introduce(
     size = " x ".join(map(str, plan.shape))
     players = ", ".join(f"{name} {tree.size(p):,}" for name, p in state.params.items())
     recipe, done = plan.recipe, f", {state.step} of them done" if state.step else ""
+    steps = terms.several(recipe.steps, "step")
     terms.say(
         f"{plan.entry.id} on {dataset.name}: {len(train_set):,} {dataset.kind} of {size} to train "
         f"on, {len(held_out):,} held out\n"
         f"{tree.size(state.params):,} parameters ({players})\n"
-        f"{recipe.steps} steps of {recipe.batch}, lr {recipe.lr:g}, seed {recipe.seed}{done}\n"
+        f"{steps} of {recipe.batch}, lr {recipe.lr:g}, seed {recipe.seed}{done}\n"
         f"backend {backend}\n"
         f"writing {record.path}"
     )
@@ -127,7 +128,7 @@ def _conclude(
     from refgen.systems import is_generative
 
     path = record.path
-    print(f"{plan.entry.id} trained for {state.step} steps: {path}")
+    print(f"{plan.entry.id} trained for {terms.several(state.step, 'step')}: {path}")
     for what in (f"samples/step-{state.step:06d}.png", "curves.png", "metrics.jsonl"):
         if (path / what).exists():
             print(f"  {path / what}")

@@ -10,7 +10,7 @@ import tomllib
 import numpy as np
 import pytest
 
-from refgen.cli import main
+from refgen.cli import main, pace
 
 TINY = ("--batch", 8, "--set", "hidden=8", "--backend", "numpy")
 
@@ -105,6 +105,16 @@ def test_quiet_is_quiet_and_data_goes_to_stdout(refgen, judged_lightly):
     answer = refgen("train", "vae", "--data", "toy:ring", "--steps", 2, *TINY, "--quiet")
     assert answer.err == ""
     assert "runs/vae-ring" in answer.out
+
+
+def test_counts_and_rates_are_said_in_words(refgen, judged_lightly):
+    answer = refgen("train", "vae", "--data", "toy:ring", "--steps", 1, *TINY)
+    assert "\n1 step of 8, lr" in answer.err
+    assert "trained for 1 step: " in answer.out
+    said = "1,540 steps a second; NumPy alone takes 210, 7.3 times fewer"
+    assert pace.compared(1540.3, 210.04) == said
+    assert pace.compared(9.0, 11.7).endswith(" takes 11.7, 1.3 times as many")
+    assert pace.compared(9.0, 9.1).endswith(", about as many")
 
 
 def test_a_run_is_never_overwritten(refgen, tmp_path, judged_lightly):
