@@ -1,7 +1,7 @@
 """`refgen train`: train a system, with pictures on the way and a judgement at the end."""
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from refgen.cli import backends, begin, judging, pace, terms
 from refgen.cli.watch import Watch
@@ -137,6 +137,8 @@ def _conclude(
         print(pace.beside_numpy(plan, system, train_set, state) + pace.memory())
     if is_generative(system):
         print(f"sample it with\n  refgen sample {path} -n 64 --out samples.png")
+        for words in _requests(system):
+            print(f"  refgen sample {path} {words}")
     if not args.quiet:
         terms.say("judging ...")
     noise = Noise(plan.recipe.seed).at("judge")
@@ -145,3 +147,14 @@ def _conclude(
     )
     if lines:
         print("\n".join(lines))
+
+
+def _requests(system: Any) -> list[str]:
+    """Return the words that ask a system for something it has learned, where it can be asked."""
+    from refgen.systems.telling import ByCaption
+
+    if not getattr(system, "requests", ()):
+        return []
+    if isinstance(system.teller, ByCaption):
+        return [f'--caption "{system.teller.language.sentences[-1]}" --guidance 2']
+    return [f"--label {min(3, system.teller.count - 1)} --guidance 2"]

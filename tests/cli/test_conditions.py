@@ -1,5 +1,7 @@
 """Captions, codes and small pictures from the command line."""
 
+import shlex
+
 import numpy as np
 import pytest
 
@@ -53,6 +55,23 @@ def test_a_latent_diffusion_and_a_super_resolution_train_and_are_sampled(refgen,
     answer = refgen("sample", "super-resolution", "--caption", "one dark three")
     assert answer.code == 2
     assert "text-cross-attention" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("system", "asked"),
+    [
+        ("cfg", "--label 2 --guidance 2"),
+        ("text-cross-attention", '--caption "one bright thing2" --guidance 2'),
+    ],
+)
+def test_a_request_that_works_is_proposed(refgen, tmp_path, system, asked):
+    digits = load("digits")
+    chosen = digits.labels < 3
+    np.savez("few.npz", data=digits.data[chosen][:60], labels=digits.labels[chosen][:60])
+    answer = refgen("train", system, "--data", "few.npz", "--steps", 2, *TINY, "--out", "run")
+    assert f"  refgen sample run {asked}\n" in answer.out
+    answer = refgen("sample", "run", "-n", 3, *shlex.split(asked))
+    assert answer.code == 0, answer.err
 
 
 @pytest.mark.parametrize(
