@@ -1,5 +1,6 @@
 """What a finished run is told about itself: likelihood, the table of images, the modes of a toy."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from refgen.cli import rollouts, terms
@@ -174,6 +175,7 @@ def images(
 
     The judge names classes; its features serve the figures, but for data in ON_PIXELS.
     """
+    from refgen.data.captions import LANGUAGES
     from refgen.metrics import against_gaussians, format_table, image_tables
     from refgen.metrics.table import GOOD
 
@@ -183,7 +185,7 @@ def images(
         {name: samples}, dataset, noise, features=features, classify=judge.labels
     )
     if len(shares[0]) > 1 + WIDE:
-        shares = turned(shares)
+        shares = turned(shares, LANGUAGES["scenes"].sentences if dataset.name == "scenes" else ())
     count = len(samples)
     where = "pixels" if on_pixels else "the judge's features; copy_ratio and sliced on pixels"
     return [
@@ -199,8 +201,10 @@ def images(
     ]
 
 
-def turned(shares: "list[Row]") -> "list[Row]":
+def turned(shares: "list[Row]", words: Sequence[str] = ()) -> "list[Row]":
     """Return a table of rows of samples and columns of classes with a row for each class.
+
+    words say what the classes are.
 
     >>> turned([{"samples": "vae", "0": 0.25, "1": 0.75}, {"samples": "real", "0": 0.5, "1": 0.5}])
     [{'class': '0', 'vae': 0.25, 'real': 0.5}, {'class': '1', 'vae': 0.75, 'real': 0.5}]
@@ -208,7 +212,8 @@ def turned(shares: "list[Row]") -> "list[Row]":
     rows: list[Row] = []
     for name in shares[0]:
         if name != "samples":
-            rows.append({"class": name, **{str(row["samples"]): row[name] for row in shares}})
+            said = f"{name} {words[int(name)]}" if words else name
+            rows.append({"class": said, **{str(row["samples"]): row[name] for row in shares}})
     return rows
 
 

@@ -37,6 +37,13 @@ def test_digits_are_judged_on_pixels(refgen, hasty):
     assert "class_gap" in answer.out
 
 
+def test_scenes_are_counted_by_their_sentences(refgen, hasty):
+    answer = refgen("train", "gan", "--data", "scenes", "--steps", 1, *TINY)
+    assert answer.code == 0, answer.err
+    assert "\n3 one dark three " in answer.out
+    assert "\n39 two bright nines " in answer.out
+
+
 def test_quiet_trains_the_judge_in_silence(refgen, hasty, monkeypatch, tmp_path):
     monkeypatch.setenv("REFGEN_CACHE", str(tmp_path / "fresh"))
     answer = refgen("train", "vae", "--steps", 1, *TINY, "--quiet")
