@@ -1,6 +1,5 @@
 """The registry of systems: what `refgen systems` lists, `refgen train` builds."""
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
@@ -17,6 +16,7 @@ from refgen.systems.system import (
     draw,
     generative,
     is_generative,
+    nearest,
 )
 
 __all__ = [
@@ -42,8 +42,8 @@ def find(name: str) -> Entry:
     """Return a registered system. Raises ValueError with a suggestion for an unknown name."""
     if name in SYSTEMS:
         return SYSTEMS[name]
-    near = difflib.get_close_matches(name, SYSTEMS, 1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(SYSTEMS))}"
+    near = nearest(name, SYSTEMS)
+    hint = f"did you mean {near!r}?" if near else f"there are {', '.join(sorted(SYSTEMS))}"
     raise ValueError(f"unknown system {name!r}; {hint}")
 
 
@@ -57,7 +57,7 @@ def build(name: str, shape: tuple[int, ...], settings: Mapping[str, Any]) -> Sys
     known = {f.name for f in fields(entry.make)} - {"shape", "ops"}  # type: ignore[arg-type]
     for key in settings:
         if key not in known | {"ops"}:
-            near = difflib.get_close_matches(key, known, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(sorted(known))}"
+            near = nearest(key, sorted(known))
+            hint = f"did you mean {near!r}?" if near else f"it has {', '.join(sorted(known))}"
             raise ValueError(f"{name} has no setting {key!r}; {hint}")
     return entry.make(shape=shape, **settings)

@@ -26,7 +26,7 @@ from refgen.noise import Noise
 from refgen.ops.protocol import Ops
 from refgen.systems.policy import observed_of, paths_of, planned_of, refuse_rows, roll
 from refgen.systems.single import mean_gradient
-from refgen.systems.system import Turn, refuse_sampler
+from refgen.systems.system import Turn, refuse_sampler, refuse_unknown
 from refgen.typing import Array, Grads, Params
 
 POLICIES = ("gaussian", "categorical")
@@ -64,13 +64,12 @@ class BC:
     def model(self) -> GaussianPolicy | CategoricalPolicy:
         """The policy π. Raises ValueError for one that does not exist."""
         told, done = FIRST if self.goal else STATE, ACTION * self.chunk
+        refuse_unknown("policy", self.policy, POLICIES)
         if self.policy == "gaussian":
             return GaussianPolicy(told, done, self.hidden, self.depth, self.ops)
-        if self.policy == "categorical":
-            return CategoricalPolicy(
-                told, done, self.bins, self.limit, self.hidden, self.depth, self.ops
-            )
-        raise ValueError(f"unknown policy {self.policy!r}; there are {', '.join(POLICIES)}")
+        return CategoricalPolicy(
+            told, done, self.bins, self.limit, self.hidden, self.depth, self.ops
+        )
 
     def init(self, noise: Noise) -> Params:
         """Draw {"model": ...}."""

@@ -46,7 +46,7 @@ import numpy as np
 
 from refgen import ops as reference
 from refgen import tree
-from refgen.models.denoiser import denoiser
+from refgen.models.denoiser import DENOISERS, denoiser
 from refgen.noise import Noise
 from refgen.objectives.consistency import Consistency, curriculum, karras_levels
 from refgen.objectives.denoising import Denoising, LogNormalTimes
@@ -55,7 +55,7 @@ from refgen.ops.protocol import Ops
 from refgen.processes.path import EDM
 from refgen.samplers.edm import sample_edm
 from refgen.systems.single import mean_loss
-from refgen.systems.system import Stage, Turn, refuse_sampler
+from refgen.systems.system import Stage, Turn, refuse_sampler, refuse_unknown
 from refgen.systems.walking import by_parts
 from refgen.typing import Array, Grads, Params
 
@@ -123,9 +123,9 @@ class ConsistencyModel:
             raise ValueError(
                 f"the grid grows: 1 ≤ coarse ≤ fine, not {self.coarse} and {self.fine}"
             )
+        refuse_unknown("model", self.model, DENOISERS)
+        refuse_unknown("target", self.target, TARGETS)
         _ = self.jumper, self.loss(self.coarse + 1)  # refuse settings that cannot be
-        if self.target not in TARGETS:
-            raise ValueError(f"target {self.target!r} is not one of {', '.join(TARGETS)}")
         if not 0 < self.share < 1:
             raise ValueError(f"share is the teacher's part, between 0 and 1, not {self.share}")
         if self.clip < 0:

@@ -27,12 +27,13 @@ from refgen.models.given import GivenMLP
 from refgen.models.told import Told
 from refgen.noise import Noise
 from refgen.objectives import NoisePrediction
+from refgen.objectives.ddpm import WEIGHTS
 from refgen.ops.protocol import Ops
 from refgen.processes import SCHEDULES, Schedule
 from refgen.samplers import sample_ancestral, sample_ddim
 from refgen.systems.policy import observed_of, paths_of, planned_of, refuse_rows, roll
 from refgen.systems.single import mean_loss
-from refgen.systems.system import Turn, refuse_sampler
+from refgen.systems.system import Turn, refuse_sampler, refuse_unknown
 from refgen.systems.walking import walked
 from refgen.typing import Array, Grads, Params
 
@@ -64,6 +65,7 @@ class DiffusionPolicy:
 
     def __post_init__(self) -> None:
         refuse_rows("diffusion-policy", self.shape, self.world, self.chunk, self.execute)
+        refuse_unknown("loss weight", self.weight, WEIGHTS)
         if self.sample_steps < 0:
             raise ValueError(f"sample_steps is 0 or more, not {self.sample_steps}")
         if self.clip < 0:
@@ -78,8 +80,7 @@ class DiffusionPolicy:
     @property
     def process(self) -> Schedule:
         """The noise levels. Raises ValueError for a schedule that does not exist."""
-        if self.schedule not in SCHEDULES:
-            raise ValueError(f"unknown schedule {self.schedule!r}; there are {sorted(SCHEDULES)}")
+        refuse_unknown("schedule", self.schedule, SCHEDULES)
         return SCHEDULES[self.schedule](self.T)
 
     @property

@@ -40,7 +40,7 @@ from refgen.ops.protocol import Ops
 from refgen.processes.schedule import geometric
 from refgen.samplers.langevin import sample_annealed_langevin, sample_langevin
 from refgen.systems.single import mean_gradient
-from refgen.systems.system import Turn, refuse_sampler
+from refgen.systems.system import Turn, refuse_sampler, refuse_unknown
 from refgen.systems.walking import by_parts
 from refgen.typing import Array, Grads, Params
 
@@ -82,8 +82,7 @@ class EBM:
     samplers: ClassVar[tuple[str, ...]] = ("annealed", "langevin", "grid")
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise ValueError(f"unknown method {self.method!r}; there are {', '.join(METHODS)}")
+        refuse_unknown("method", self.method, METHODS)
         if self.depth < 1 or self.inner < 1 or self.chain < 1:
             raise ValueError("an energy has depth, inner and chain of 1 or more")
         if not 0 < self.step < 4 or not self.plain_step > 0:

@@ -58,6 +58,7 @@ class EDM(ScoreSDE):
     most: float = 50.0
     swell: float = 1.0
     samplers: ClassVar[tuple[str, ...]] = ("edm", "heun", *ScoreSDE.samplers)
+    weights: ClassVar[tuple[str, ...]] = ("edm", *ScoreSDE.weights)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -23,7 +23,7 @@ from refgen.models.dcgan import ByBatch, Chain, Reshape
 from refgen.noise import Noise
 from refgen.objectives import Game
 from refgen.ops.protocol import Ops
-from refgen.systems.system import Turn, refuse_sampler
+from refgen.systems.system import Turn, refuse_sampler, refuse_unknown
 from refgen.typing import Array, Grads, Params
 
 MODELS = ("mlp", "dcgan")
@@ -50,8 +50,7 @@ class GAN:
     samplers: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
-        if self.model not in MODELS:
-            raise ValueError(f"unknown model {self.model!r}; there are {', '.join(MODELS)}")
+        refuse_unknown("model", self.model, MODELS)
         _ = self.game  # refuses settings that cannot be
         if self.depth < 0:
             raise ValueError(f"depth counts hidden layers, 0 for none, not {self.depth}")

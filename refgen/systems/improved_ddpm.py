@@ -45,7 +45,7 @@ import numpy as np
 
 from refgen import ops as reference
 from refgen import tree
-from refgen.models.denoiser import Denoiser, denoiser
+from refgen.models.denoiser import DENOISERS, Denoiser, denoiser
 from refgen.noise import Noise
 from refgen.objectives.discretized import Bins, Matched, matched
 from refgen.objectives.hybrid import Hybrid
@@ -58,7 +58,7 @@ from refgen.processes.schedule import from_alpha_bar
 from refgen.samplers.ancestral import sample_ancestral_learned
 from refgen.samplers.ddim import sample_ddim
 from refgen.systems.single import Single
-from refgen.systems.system import refuse_sampler
+from refgen.systems.system import refuse_sampler, refuse_unknown
 from refgen.systems.walking import answers, by_parts, walked
 from refgen.typing import Array
 
@@ -95,10 +95,9 @@ class ImprovedDDPM(Single):
     samplers: ClassVar[tuple[str, ...]] = ("ancestral", "ddim")
 
     def __post_init__(self) -> None:
-        if self.loss not in LOSSES:
-            raise ValueError(f"loss {self.loss!r} is not one of {', '.join(LOSSES)}")
-        if self.kind not in KINDS:
-            raise ValueError(f"kind {self.kind!r} is not one of {', '.join(KINDS)}")
+        refuse_unknown("model", self.model, DENOISERS)
+        refuse_unknown("loss", self.loss, LOSSES)
+        refuse_unknown("kind", self.kind, KINDS)
         if self.sample_steps < 0 or self.clip < 0:
             raise ValueError(
                 f"sample_steps and clip are 0 for all and none, or more, not {self.sample_steps} "
@@ -119,8 +118,7 @@ class ImprovedDDPM(Single):
     @property
     def process(self) -> Schedule:
         """The noise levels. Raises ValueError for a schedule that does not exist."""
-        if self.schedule not in SCHEDULES:
-            raise ValueError(f"unknown schedule {self.schedule!r}; there are {sorted(SCHEDULES)}")
+        refuse_unknown("schedule", self.schedule, SCHEDULES)
         if self.matched:
             return cosine_from(self.matched.beta, self.T)
         return SCHEDULES[self.schedule](self.T)

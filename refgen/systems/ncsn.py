@@ -33,7 +33,7 @@ import numpy as np
 
 from refgen import ops as reference
 from refgen import tree
-from refgen.models.denoiser import denoiser
+from refgen.models.denoiser import DENOISERS, denoiser
 from refgen.noise import Noise
 from refgen.objectives.denoising import Denoising
 from refgen.ops.protocol import Ops
@@ -42,7 +42,7 @@ from refgen.processes.schedule import geometric
 from refgen.samplers.langevin import NoisyScore, sample_annealed_langevin, sample_langevin
 from refgen.systems.score_sde import Levelled
 from refgen.systems.single import Single
-from refgen.systems.system import refuse_sampler
+from refgen.systems.system import refuse_sampler, refuse_unknown
 from refgen.systems.walking import by_parts
 from refgen.typing import Array
 
@@ -74,6 +74,7 @@ class NCSN(Single):
     samplers: ClassVar[tuple[str, ...]] = ("annealed", "langevin")
 
     def __post_init__(self) -> None:
+        refuse_unknown("model", self.model, DENOISERS)
         _ = self.objective  # refuses settings that cannot be
         if self.inner < 1:
             raise ValueError(f"inner, the steps at each level, is 1 or more, not {self.inner}")

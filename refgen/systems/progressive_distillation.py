@@ -35,15 +35,16 @@ import numpy as np
 
 from refgen import ops as reference
 from refgen import tree
-from refgen.models.denoiser import Denoiser, denoiser
+from refgen.models.denoiser import DENOISERS, Denoiser, denoiser
 from refgen.noise import Noise
 from refgen.objectives.denoising import CLOCK, Denoising, UniformTimes
 from refgen.objectives.distillation import ProgressiveDistillation
 from refgen.ops.protocol import Ops
 from refgen.processes.path import CosinePath
+from refgen.processes.weights import WEIGHTS
 from refgen.samplers.walk import falling
 from refgen.systems.single import mean_loss
-from refgen.systems.system import Stage, Turn, refuse_sampler
+from refgen.systems.system import Stage, Turn, refuse_sampler, refuse_unknown
 from refgen.systems.walking import by_parts
 from refgen.typing import Array, Grads, Params
 
@@ -92,6 +93,8 @@ class Progressive:
     samplers: ClassVar[tuple[str, ...]] = ("student", "teacher")
 
     def __post_init__(self) -> None:
+        refuse_unknown("model", self.model, DENOISERS)
+        refuse_unknown("loss weight", self.weight, [name for name in WEIGHTS if name != "elbo"])
         rounds = self.first // max(self.last, 1)
         if self.last < 1 or self.last * rounds != self.first or rounds < 2 or rounds & (rounds - 1):
             raise ValueError(
@@ -191,7 +194,7 @@ class Progressive:
 
         Raises ValueError for a sampler that there is not, and for steps that nobody learned.
         """
-        refuse_sampler("progressive distillation", self.samplers, sampler, steps)
+        refuse_sampler("progressive-distillation", self.samplers, sampler, steps)
         steps = steps or (self.first if sampler == "teacher" else self.last)
         player = "teacher" if sampler == "teacher" or steps >= self.first else named(steps)
         if player != "teacher" and steps not in self.counts:

@@ -39,21 +39,22 @@ import numpy as np
 
 from refgen import ops as reference
 from refgen import tree
-from refgen.models.denoiser import denoiser
+from refgen.models.denoiser import DENOISERS, denoiser
 from refgen.noise import Noise
 from refgen.objectives.denoising import CLOCK, Denoising, UniformTimes
 from refgen.ops.protocol import Ops
 from refgen.processes.discrete import DiscretePath
-from refgen.processes.parametrization import clip, coefficients, column
+from refgen.processes.parametrization import KINDS, clip, coefficients, column
 from refgen.processes.path import Path
 from refgen.processes.spacing import karras, log_uniform, times_on_path
+from refgen.processes.weights import WEIGHTS
 from refgen.samplers.dpm_solver import sample_dpm_solver_2m
 from refgen.samplers.ode import solve
 from refgen.samplers.predictor_corrector import sample_predictor_corrector
 from refgen.samplers.probability_flow import ProbabilityFlow, log_density, sample_probability_flow
 from refgen.samplers.sde import sample_reverse_sde
 from refgen.systems.single import Single
-from refgen.systems.system import name_of, refuse_sampler
+from refgen.systems.system import name_of, refuse_sampler, refuse_unknown
 from refgen.systems.walking import by_parts
 from refgen.typing import Array, Cache, Grads, Params
 
@@ -126,15 +127,15 @@ class ScoreSDE(Single):
         "dpm-solver",
         "ddim",
     )
+    weights: ClassVar[tuple[str, ...]] = tuple(WEIGHTS)
 
     def __post_init__(self) -> None:
+        refuse_unknown("model", self.model, DENOISERS)
+        refuse_unknown("prediction", self.kind, KINDS)
+        refuse_unknown("loss weight", self.weight, self.weights)
+        refuse_unknown("sampler", self.sampler, self.samplers)
+        refuse_unknown("spacing", self.spacing, SPACINGS)
         _ = self.objective  # refuses settings that cannot be
-        for setting, value, known in (
-            ("sampler", self.sampler, self.samplers),
-            ("spacing", self.spacing, SPACINGS),
-        ):
-            if value not in known:
-                raise ValueError(f"{setting} {value!r} is not one of {', '.join(known)}")
         if self.sample_steps < 1 or self.corrections < 0:
             raise ValueError(
                 f"sample_steps are 1 or more and corrections 0 or more, not {self.sample_steps} "

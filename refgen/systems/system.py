@@ -1,7 +1,8 @@
 """What a system is: networks, the turns in which they learn, and a way to draw samples."""
 
+import difflib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, NamedTuple, Protocol, cast
 
@@ -140,13 +141,44 @@ class Conditional(Generative, Protocol):
 
 
 def name_of(system: Any) -> str:
-    """Return what messages call a system: the name of its class, its words apart.
+    """Return what messages call a system: its id, or of an unregistered class the name.
 
-    >>> class LatentDiffusion: ...
-    >>> name_of(LatentDiffusion())
-    'latent-diffusion'
+    >>> class LinearVAE: ...
+    >>> name_of(LinearVAE())
+    'linear-vae'
     """
-    return re.sub("(?<=[a-z])(?=[A-Z])", "-", type(system).__name__).lower()
+    from refgen.systems.entries import ENTRIES  # which import this page
+
+    named = {entry.make: entry.id for entry in ENTRIES}
+    words = re.sub("(?<=[a-z])(?=[A-Z])", "-", type(system).__name__).lower()
+    return named.get(type(system), words)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return the known name that was probably meant, "" where none is near.
+
+    >>> nearest("DDPM", ("ddim", "ddpm")), nearest("dpm", ("ddim", "dpm-solver")), nearest("x", ())
+    ('ddpm', 'dpm-solver', '')
+    """
+    names, said = {k.lower(): k for k in known}, name.lower()
+    begun = [k for k in names if len(said) > 1 and k.startswith(said)]
+    near = [k for k in names if k == said] or begun or difflib.get_close_matches(said, names, 1)
+    return names[near[0]] if near else ""
+
+
+def refuse_unknown(what: str, value: str, known: Iterable[str]) -> None:
+    """Raise ValueError for a value that is not among those known, with the one that is nearest.
+
+    >>> refuse_unknown("schedule", "cosin", ("linear", "cosine"))
+    Traceback (most recent call last):
+        ...
+    ValueError: unknown schedule 'cosin'; did you mean 'cosine'? There are linear, cosine
+    """
+    names = tuple(known)
+    if value not in names:
+        near = nearest(value, names)
+        hint = f"did you mean {near!r}? There are" if near else "there are"
+        raise ValueError(f"unknown {what} {value!r}; {hint} {', '.join(names)}")
 
 
 def is_generative(system: System) -> bool:
@@ -158,7 +190,7 @@ def generative(system: System) -> Generative:
     """Return the system as one that draws samples. Raises ValueError where it draws none."""
     if not is_generative(system):
         name = name_of(system)
-        raise ValueError(f"a {name} draws no samples: it tells classes apart")
+        raise ValueError(f"{name} draws no samples: it tells classes apart")
     return cast(Generative, system)
 
 
@@ -192,13 +224,15 @@ def refuse_request(system: System, request: Request) -> None:
     for name in request.asked:
         if name not in known:
             have = f"it takes {', '.join(known)}" if known else "it was trained without any"
-            raise ValueError(f"a {name_of(system)} takes no {name}: {have}")
+            raise ValueError(f"{name_of(system)} takes no {name}: {have}")
 
 
 def refuse_sampler(name: str, samplers: tuple[str, ...], sampler: str, steps: int) -> None:
     """Raise ValueError for a sampler that is not in the list, or steps where there are none."""
     if sampler and sampler not in samplers:
-        have = f"it has {', '.join(samplers)}" if samplers else "it draws in one pass"
+        near = nearest(sampler, samplers)
+        hint = f"did you mean {near!r}? It has" if near else "it has"
+        have = f"{hint} {', '.join(samplers)}" if samplers else "it draws in one pass"
         raise ValueError(f"{name} has no sampler {sampler!r}: {have}")
     if steps < 0 or (steps and not samplers):
         raise ValueError(f"{name} cannot take {steps} sampling steps")

@@ -12,6 +12,7 @@ from typing import ClassVar
 
 from refgen.data.captions import language
 from refgen.systems.guided import Guided
+from refgen.systems.system import refuse_unknown
 from refgen.systems.telling import ByCaption
 
 ENCODERS = ("learned", "frozen")
@@ -35,8 +36,7 @@ class Text(Guided):
     requests: ClassVar[tuple[str, ...]] = ("caption", "guidance", "between")
 
     def __post_init__(self) -> None:
-        if self.encoder not in ENCODERS:
-            raise ValueError(f"encoder {self.encoder!r} is not one of {', '.join(ENCODERS)}")
+        refuse_unknown("encoder", self.encoder, ENCODERS)
         if len(self.shape) != 3:
             raise ValueError(f"captions are of images (H, W, C), not of {self.shape}")
         super().__post_init__()

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from refgen.processes.path import VP, Path, SubVP
 from refgen.systems.score_sde import ScoreSDE
+from refgen.systems.system import refuse_unknown
 
 PATHS: dict[str, Callable[[float, float], Path]] = {"vp": VP, "sub-vp": SubVP}
 
@@ -41,8 +42,7 @@ class VPSDE(ScoreSDE):
     @property
     def path(self) -> Path:
         """The path. Raises ValueError for one that does not exist."""
-        if self.via not in PATHS:
-            raise ValueError(f"via {self.via!r} is not one of {', '.join(PATHS)}")
+        refuse_unknown("path", self.via, PATHS)
         return PATHS[self.via](self.beta_first, self.beta_last)
 
     @property

@@ -15,12 +15,14 @@ import numpy as np
 
 from refgen import ops as reference
 from refgen import tree
+from refgen.models.denoiser import DENOISERS
 from refgen.noise import Noise
 from refgen.objectives import loss_weights
+from refgen.objectives.ddpm import WEIGHTS
 from refgen.ops.protocol import Ops
 from refgen.processes import SCHEDULES, Schedule, stride
 from refgen.samplers import VARIANCES, sample_ancestral, sample_ddim
-from refgen.systems.system import name_of, refuse_sampler
+from refgen.systems.system import name_of, refuse_sampler, refuse_unknown
 from refgen.typing import Array
 
 ROWS, ENTRIES = 64, 4096  # that go through a network together: more would not stay in the caches
@@ -52,12 +54,11 @@ class Walking:
     samplers: ClassVar[tuple[str, ...]] = ("ancestral", "ddim")
 
     def __post_init__(self) -> None:
-        loss_weights(self.process, self.weight)  # refuses a schedule or a weight that is none
-        if self.variance not in VARIANCES:
-            raise ValueError(f"variance {self.variance!r} is not one of {', '.join(VARIANCES)}")
-        if self.sampler not in self.samplers:
-            have = ", ".join(self.samplers)
-            raise ValueError(f"sampler {self.sampler!r} is not one of {have}")
+        refuse_unknown("model", self.model, DENOISERS)
+        refuse_unknown("loss weight", self.weight, WEIGHTS)
+        refuse_unknown("variance", self.variance, VARIANCES)
+        refuse_unknown("sampler", self.sampler, self.samplers)
+        loss_weights(self.process, self.weight)  # refuses a schedule that cannot be
         if self.sample_steps < 0:
             raise ValueError(f"sample_steps is 0 or more, not {self.sample_steps}")
         if self.clip < 0:
@@ -66,8 +67,7 @@ class Walking:
     @property
     def process(self) -> Schedule:
         """The noise levels. Raises ValueError for a schedule that does not exist."""
-        if self.schedule not in SCHEDULES:
-            raise ValueError(f"unknown schedule {self.schedule!r}; there are {sorted(SCHEDULES)}")
+        refuse_unknown("schedule", self.schedule, SCHEDULES)
         return SCHEDULES[self.schedule](self.T)
 
     def start(self, params: Any, shape: tuple[int, ...], noise: Noise) -> Array:

@@ -111,8 +111,12 @@ def test_guidance_is_confined_to_its_interval():
 @pytest.mark.parametrize(
     ("system", "request_", "said"),
     [
-        (DDPM(POINT), Request(label=1), "a ddpm takes no label: it was trained without any"),
-        (cases()["text"], Request(label=1), "takes no label: it takes caption, guidance"),
+        (DDPM(POINT), Request(label=1), "^ddpm takes no label: it was trained without any"),
+        (
+            cases()["text"],
+            Request(label=1),
+            "^text-cross-attention takes no label: it",
+        ),
         (cases()["cfg unet"], Request(caption="one"), "takes no caption: it takes label, guidance"),
         (cases()["super-resolution"], Request(guidance=2.0), "takes no guidance"),
     ],

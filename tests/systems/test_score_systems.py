@@ -100,7 +100,7 @@ def test_samples_depend_on_the_place_alone(name):
         assert np.array_equal(one, again)
         np.testing.assert_allclose(more[:2], one, rtol=1e-9)  # companions change nothing
         assert not np.allclose(one, other)
-    with pytest.raises(ValueError, match="no sampler 'dim': it has"):
+    with pytest.raises(ValueError, match="no sampler 'dim': did you mean 'ddim'"):
         draw(system, params, 2, Noise(3), sampler="dim")
     with pytest.raises(ValueError, match="cannot take -1 sampling steps"):
         draw(system, params, 2, Noise(3), steps=-1)
@@ -109,9 +109,9 @@ def test_samples_depend_on_the_place_alone(name):
 @pytest.mark.parametrize(
     ("make", "wrong", "said"),
     [
-        (VPSDE, {"via": "vq"}, "'vq' is not one of vp, sub-vp"),
-        (VPSDE, {"sampler": "edm"}, "sampler 'edm' is not one of reverse-sde"),
-        (VPSDE, {"spacing": "even"}, "spacing 'even' is not one of time, noise, karras"),
+        (VPSDE, {"via": "vq"}, "unknown path 'vq'.* vp, sub-vp"),
+        (VPSDE, {"sampler": "edm"}, "unknown sampler 'edm'; there are reverse-sde"),
+        (VPSDE, {"spacing": "even"}, "unknown spacing 'even'; there are time, noise, karras"),
         (VPSDE, {"first_time": 0.0}, "first_time lies between 0 and 1"),
         (VPSDE, {"kind": "nose"}, "unknown prediction 'nose'"),
         (VPSDE, {"weight": "snr"}, "unknown loss weight 'snr'"),
