@@ -30,15 +30,31 @@ def drawable() -> str:
     return ""
 
 
-def picture(samples: "Array", data: "Array", path: Path) -> None:
-    """Write images as a grid, points as a scatter beside the data."""
+def titled(name: str, trained: int, sampler: str = "", steps: int = 0, **asked: Any) -> str:
+    """Return the line over samples: of what system, drawn how.
+
+    >>> titled("cfg", 4000, "ddim", 50, label=3, guidance=2.0)
+    'cfg after 4,000 steps: ddim, 50 sampling steps, label 3, guidance 2'
+    """
+    how = [sampler] * bool(sampler) + [terms.several(steps, "sampling step")] * bool(steps)
+    for what, value in asked.items():
+        values = value if isinstance(value, tuple) else (value,)
+        how.append(
+            " ".join([what, *(f'"{v}"' if isinstance(v, str) else f"{v:g}" for v in values)])
+        )
+    after = f"{name} after {terms.several(trained, 'step')}"
+    return f"{after}: {', '.join(how)}" if how else after
+
+
+def picture(samples: "Array", data: "Array", path: Path, title: str = "") -> None:
+    """Write images as a grid under its title, points as a scatter beside the data."""
     if samples.ndim == 4:
-        grid(samples, path)
+        grid(samples, path, title)
     else:
         scatter(samples, data, path)
 
 
-def grid(images: "Array", path: Path) -> None:
+def grid(images: "Array", path: Path, title: str = "") -> None:
     """Write images row by row, whole pixels enlarged, a thin margin between them."""
     import numpy as np
 
@@ -55,7 +71,19 @@ def grid(images: "Array", path: Path) -> None:
     for i, one in enumerate(light):
         top, left = gap + i // columns * high, gap + i % columns * wide
         sheet[top : top + height * scale, left : left + width * scale] = one
-    _save(image.fromarray(sheet[..., 0] if channels == 1 else sheet), path)
+    drawn = image.fromarray(sheet[..., 0] if channels == 1 else sheet)
+    _save(_under(title, drawn, gap) if title else drawn, path)
+
+
+def _under(title: str, sheet: Any, gap: int) -> Any:
+    """Return a sheet with a line above it, wide enough for that."""
+    image, draw = terms.need("PIL.Image", "viz"), terms.need("PIL.ImageDraw", "viz")
+    font = terms.need("PIL.ImageFont", "viz").load_default(14)
+    wide, high = max(sheet.width, math.ceil(font.getlength(title)) + 2 * gap), 20 + gap
+    page = image.new(sheet.mode, (wide, sheet.height + high), PAPER)
+    draw.Draw(page).text((gap, gap), title, fill=INK, font=font)
+    page.paste(sheet, (0, high))
+    return page
 
 
 def scatter(points: "Array", data: "Array", path: Path) -> None:

@@ -48,14 +48,17 @@ def judge(system: "Acting", params: Any, dataset: "Dataset", noise: "Noise") -> 
     return lines
 
 
-def show(system: "System", samples: "Array", data: "Array", path: Path) -> None:
-    """Write samples as what they are: the paths of a policy, or images, or points beside data."""
+def show(system: "System", samples: "Array", data: "Array", path: Path, title: str = "") -> None:
+    """Write samples as what they are: the paths of a policy, or points beside data, or images.
+
+    The title is for images.
+    """
     from refgen.systems.policy import is_acting
 
     if is_acting(system):
         picture(samples, data, cast("Acting", system).world, path)
     else:
-        pictures.picture(samples, data, path)
+        pictures.picture(samples, data, path, title)
 
 
 def picture(paths: "Array", rows: "Array", name: str, path: Path) -> None:

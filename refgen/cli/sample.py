@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from refgen.cli import backends, begin, rollouts, settings, terms
+from refgen.cli import backends, begin, pictures, rollouts, settings, terms
 
 if TYPE_CHECKING:
     from refgen.systems.system import Request, System
@@ -93,7 +93,9 @@ def run(args: argparse.Namespace) -> int:
         print(args.npz)
     if args.out or not args.npz:
         path = Path(args.out or record.path / "samples" / f"drawn-{_slug(args, request)}.png")
-        rollouts.show(system, samples, _beside(plan, samples), path)
+        asked = {name: getattr(request, name) for name in request.asked}
+        title = pictures.titled(plan.entry.id, state.step, args.sampler, args.steps, **asked)
+        rollouts.show(system, samples, _beside(plan, samples), path, title)
         print(path)
     return terms.OK
 

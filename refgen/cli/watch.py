@@ -22,7 +22,7 @@ class Watch:
     def __init__(
         self, system: "System", run: "Run", plan: "Plan", data: "Array", start: int, quiet: bool
     ) -> None:
-        self.system, self.run, self.data = system, run, data
+        self.system, self.run, self.data, self.name = system, run, data, plan.entry.id
         self.seed, self.steps = plan.recipe.seed, plan.recipe.steps
         self.units = {turn.player: turn.unit for turn in system.turns()}
         self.every = max(1, -(-self.steps // PICTURES))
@@ -75,7 +75,8 @@ class Watch:
         noise = Noise(self.seed).at("pictures")  # the same at every step: one watches them change
         samples = draw(system, state.average, count, noise, **options)
         path = self.run.path / "samples" / f"step-{state.step:06d}.png"
-        rollouts.show(system, samples, self.data, path)
+        title = pictures.titled(self.name, state.step, **options)
+        rollouts.show(system, samples, self.data, path, title)
 
     def history(self) -> dict[str, list[tuple[int, float]]]:
         """Return {"player/term": [(step, value), ...]} of the run's log."""

@@ -27,6 +27,29 @@ def test_a_grid_enlarges_whole_pixels(tmp_path):
     assert np.all(seen[-gap - 2 * scale :, -gap - 2 * scale :] == 255)  # five images of six places
 
 
+def test_a_title_stands_above_a_grid_and_is_not_cut_off(tmp_path):
+    images = np.zeros((4, 8, 8, 1), np.float32)
+    for name, title in (("bare", ""), ("short", "vae"), ("long", "vae " * 50)):
+        pictures.grid(images, tmp_path / name, title)
+    bare, short, long = (size(tmp_path / name) for name in ("bare", "short", "long"))
+    assert short[0] == bare[0] < long[0]
+    assert short[1] == long[1] > bare[1]
+    with image.open(tmp_path / "short") as opened:
+        seen = np.asarray(opened)
+    assert seen[: short[1] - bare[1]].min() < 100
+    with image.open(tmp_path / "bare") as opened:
+        assert np.array_equal(seen[short[1] - bare[1] :], np.asarray(opened))
+
+
+def test_a_title_says_what_was_asked():
+    assert pictures.titled("ddpm", 1) == "ddpm after 1 step"
+    asked = {"caption": "two dark threes", "guidance": 2.0, "between": (0.1, 3.0)}
+    assert pictures.titled("text", 2000, "ddim", 50, **asked) == (
+        'text after 2,000 steps: ddim, 50 sampling steps, caption "two dark threes", guidance 2, '
+        "between 0.1 3"
+    )
+
+
 def test_a_grid_has_colours_and_survives_what_is_not_finite(tmp_path):
     images = np.full((1, 4, 4, 3), np.nan, np.float32)
     images[..., 0] = 7.0

@@ -53,7 +53,7 @@ def test_samples_are_shown_as_what_they_are(tmp_path, monkeypatch):
     samples, data, path = np.zeros((2, 31, 2)), np.zeros((5, 20)), tmp_path / "a.png"
     rollouts.show(BC(SHAPE, world="navigation-goals"), samples, data, path)
     rollouts.show(VAE((20,)), data, data, path)
-    assert [args[2:] for args in drawn] == [("navigation-goals", path), (path,)]
+    assert [args[2:] for args in drawn] == [("navigation-goals", path), (path, "")]
 
 
 def test_paths_are_drawn_where_the_demonstrations_are_gone(tmp_path):
