@@ -50,7 +50,9 @@ class Plan(NamedTuple):
         except ValueError as error:
             said = ", ".join(f"{key}={value}" for key, value in self.own().items())
             given = f" with {said}" if said else ""
-            raise terms.Refusal(f"{self.entry.id}{given}: {error}") from error
+            named = str(error).startswith(self.entry.id)
+            prefix = "" if named else f"{self.entry.id}{given}: "
+            raise terms.Refusal(f"{prefix}{error}") from error
 
 
 def read(path: str) -> dict[str, Any]:

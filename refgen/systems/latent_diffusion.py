@@ -23,7 +23,7 @@ from refgen.noise import Noise
 from refgen.objectives.autoencoding import Autoencoding
 from refgen.systems.guided import Guided
 from refgen.systems.single import mean_loss
-from refgen.systems.system import NO_REQUEST, Labelled, Request, Turn, refuse_unknown
+from refgen.systems.system import NO_REQUEST, Labelled, Request, Turn, refuse_points, refuse_unknown
 from refgen.systems.telling import ByCaption, ByLabel
 from refgen.systems.walking import by_parts
 from refgen.typing import Array, Grads, Params
@@ -56,6 +56,7 @@ class LatentDiffusion(Guided):
     requests: ClassVar[tuple[str, ...]] = ("label", "caption", "guidance", "between")
 
     def __post_init__(self) -> None:
+        refuse_points("latent-diffusion is", self.shape, "digits")
         refuse_unknown("condition", self.condition, CONDITIONS)
         if not 0 < self.share < 1:
             raise ValueError(f"share is the autoencoder's part, between 0 and 1, not {self.share}")

@@ -32,7 +32,7 @@ from refgen.models.told import Told, told_denoiser
 from refgen.noise import Noise
 from refgen.objectives import NoisePrediction
 from refgen.systems.single import mean_loss
-from refgen.systems.system import Turn
+from refgen.systems.system import Turn, refuse_points
 from refgen.systems.walking import Walking, answers
 from refgen.typing import Array, Grads, Params
 
@@ -51,9 +51,8 @@ class SuperResolution(Walking):
     samplers: ClassVar[tuple[str, ...]] = ("ancestral", "ddim")
 
     def __post_init__(self) -> None:
+        refuse_points("super-resolution is", self.shape, "digits")
         super().__post_init__()
-        if len(self.shape) != 3:
-            raise ValueError(f"super-resolution is of images (H, W, C), not of {self.shape}")
         if self.factor < 2 or self.shape[0] % self.factor or self.shape[1] % self.factor:
             raise ValueError(
                 f"factor is 2 or more and divides {self.shape[0]} and {self.shape[1]}, "

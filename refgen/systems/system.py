@@ -166,6 +166,12 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return names[near[0]] if near else ""
 
 
+def refuse_points(what: str, shape: tuple[int, ...], data: str) -> None:
+    """Raise ValueError for examples that are no images, naming data that are."""
+    if len(shape) != 3:
+        raise ValueError(f"{what} of images (H, W, C), not of {shape}: take --data {data}")
+
+
 def refuse_unknown(what: str, value: str, known: Iterable[str]) -> None:
     """Raise ValueError for a value that is not among those known, with the one that is nearest.
 

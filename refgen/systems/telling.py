@@ -96,7 +96,7 @@ class ByLabel:
     def asked(self, request: Request) -> int | None:
         """Return the label. Raises ValueError for another than 0 .. classes − 1, or a caption."""
         if request.caption is not None:
-            raise ValueError("it was told labels, not captions: ask for a label")
+            raise ValueError("the network was told labels, not captions: ask for a label")
         if request.label is not None and not 0 <= request.label < self.classes:
             raise ValueError(f"labels are 0 .. {self.classes - 1}, not {request.label}")
         return request.label
@@ -145,7 +145,7 @@ class ByCaption:
     def asked(self, request: Request) -> int | None:
         """Return the sentence. Raises ValueError for one that there is not, or a label."""
         if request.label is not None:
-            raise ValueError("it was told captions, not labels: ask for a caption")
+            raise ValueError("the network was told captions, not labels: ask for a caption")
         return None if request.caption is None else self.language.read(request.caption)
 
 

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from refgen.data.captions import language
 from refgen.systems.guided import Guided
-from refgen.systems.system import refuse_unknown
+from refgen.systems.system import refuse_points, refuse_unknown
 from refgen.systems.telling import ByCaption
 
 ENCODERS = ("learned", "frozen")
@@ -37,8 +37,7 @@ class Text(Guided):
 
     def __post_init__(self) -> None:
         refuse_unknown("encoder", self.encoder, ENCODERS)
-        if len(self.shape) != 3:
-            raise ValueError(f"captions are of images (H, W, C), not of {self.shape}")
+        refuse_points("captions are", self.shape, "scenes")
         super().__post_init__()
 
     @property

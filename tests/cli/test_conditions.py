@@ -77,13 +77,23 @@ def test_a_request_that_works_is_proposed(refgen, tmp_path, system, asked):
 @pytest.mark.parametrize(
     ("system", "said"),
     [
-        ("super-resolution", "super-resolution is of images"),
-        ("text-cross-attention", "captions are of images"),
-        ("latent-diffusion", "an autoencoder takes images"),
+        (
+            "super-resolution",
+            ": super-resolution is of images (H, W, C), not of (2,): take --data digits",
+        ),
+        (
+            "text-cross-attention",
+            "captions are of images (H, W, C), not of (2,): take --data scenes",
+        ),
+        (
+            "latent-diffusion",
+            ": latent-diffusion is of images (H, W, C), not of (2,): take --data digits",
+        ),
     ],
 )
 def test_points_are_refused_in_a_line(refgen, tmp_path, system, said):
     answer = refgen("train", system, "--data", "toy:moons", "--out", "run")
     assert answer.code == 2
     assert said in answer.err
+    assert answer.err.count(system) == 1  # named once
     assert not (tmp_path / "run").exists()

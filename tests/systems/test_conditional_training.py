@@ -222,7 +222,7 @@ def test_turns_cover_a_training_without_gap_or_overlap():
         (lambda: LatentDiffusion(IMAGE, condition="sound"), "label, caption"),
         (lambda: LatentDiffusion(IMAGE, share=1.0), "between 0 and 1"),
         (lambda: LatentDiffusion(IMAGE, var=0.0), "var > 0"),
-        (lambda: LatentDiffusion(POINT), "takes images"),
+        (lambda: LatentDiffusion(POINT), "is of images.*take --data digits"),
         (lambda: SuperResolution(POINT), "of images"),
         (lambda: SuperResolution(IMAGE, factor=3), "factor is 2 or more"),
         (lambda: SuperResolution(IMAGE, model="dit"), "needs model=unet"),
