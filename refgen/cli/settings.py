@@ -92,12 +92,17 @@ def check(where: str, found: Mapping[str, Any], entry: "Entry") -> dict[str, Any
 
 
 def assigned(texts: Sequence[str], entry: "Entry") -> dict[str, Any]:
-    """Return what --set KEY=VALUE says, VALUE as TOML or a bare word."""
+    """Return what --set KEY=VALUE says, VALUE as TOML or a bare word; --set help lists the keys."""
     found: dict[str, Any] = {}
     for text in texts:
+        if text == "help":
+            print(table(entry))
+            raise SystemExit(terms.OK)
         key, equals, value = (part.strip() for part in text.partition("="))
         if not (key and equals) or key in NAMED or key == "shape":
-            raise terms.Refusal(f"--set {text!r} is not KEY=VALUE of a setting, as --set lr=1e-3")
+            raise terms.Refusal(
+                f"--set {text!r} is not KEY=VALUE of a setting, as --set lr=1e-3; --set help lists them"
+            )
         try:
             parsed = tomllib.loads(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError:
@@ -152,6 +157,28 @@ def plan_of(run: "Run") -> Plan:
         entry = find(str(found["system"]))
     chosen = check(where, found, entry)
     return _plan(entry, str(found["data"]), tuple(shape), str(found["backend"]), chosen)
+
+
+def table(entry: "Entry") -> str:
+    """Return a line for each setting: what it is, and its value on images and on points.
+
+    A system that refuses one of them has no recipe for it but a number of steps, and no column.
+    """
+    from refgen.training import Recipe
+
+    usual = {f.name: f.default for f in (*fields(Recipe), *fields(entry.make))}  # type: ignore[arg-type]
+    recipes = {kind: entry.recipe(kind) for kind in ("images", "points")}
+    shown = {kind: usual | recipe for kind, recipe in recipes.items() if len(recipe) > 1}
+    rows = [
+        [key, KINDS[kind], *(_as_toml(values[key]) for values in shown.values())]
+        for key, kind in _known(entry).items()
+        if key not in NAMED
+    ]
+    return terms.table(["setting", "is", *(f"on {kind}" for kind in shown)], rows)
+
+
+def _as_toml(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def has(entry: "Entry", name: str) -> bool:

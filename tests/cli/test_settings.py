@@ -1,10 +1,13 @@
 """What is said of settings that cannot be, and what of a recipe gives way to them."""
 
+from dataclasses import fields
+
 import pytest
 
 from refgen import ops
 from refgen.cli import settings, terms
 from refgen.systems import SYSTEMS
+from refgen.training import Recipe
 
 IMAGE, POINT = (8, 8, 1), (2,)
 
@@ -35,6 +38,28 @@ def test_a_message_names_only_the_settings_that_are_not_the_recipes():
     with pytest.raises(terms.Refusal) as caught:
         planned("ddpm", IMAGE, hidden=0, clip=1.0).build(ops)
     assert str(caught.value).startswith("ddpm with hidden=0: ")
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_the_settings_of_a_system_are_listed_with_the_values_of_its_recipes(system):
+    head, *lines = (line.split() for line in settings.table(SYSTEMS[system]).splitlines())
+    kinds = head[3::2]  # setting, is, on images, on points
+    known = {f.name for f in fields(SYSTEMS[system].make)} - {"shape", "ops"}
+    assert {line[0] for line in lines} == known | {f.name for f in fields(Recipe)}
+    for kind in kinds:
+        column = len(kinds) - kinds.index(kind)
+        values = {line[0]: line[-column] for line in lines}
+        for key, value in SYSTEMS[system].recipe(kind).items():
+            assert values[key] == str(value).replace("True", "true").replace("False", "false")
+
+
+def test_set_help_lists_the_settings_and_trains_nothing(refgen, tmp_path):
+    answer = refgen("train", "text-cross-attention", "--set", "help")
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out.splitlines()[0].split() == ["setting", "is", "on", "images"]
+    assert "drop          a number      0.1" in answer.out
+    assert not (tmp_path / "runs").exists()
+    assert "--set help lists them" in refgen("train", "vae", "--set", "latent").err
 
 
 def test_a_count_below_0_is_said_to_be_none():
