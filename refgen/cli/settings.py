@@ -101,7 +101,8 @@ def assigned(texts: Sequence[str], entry: "Entry") -> dict[str, Any]:
         key, equals, value = (part.strip() for part in text.partition("="))
         if not (key and equals) or key in NAMED or key == "shape":
             raise terms.Refusal(
-                f"--set {text!r} is not KEY=VALUE of a setting, as --set lr=1e-3; --set help lists them"
+                f"--set {text!r} is not KEY=VALUE of a setting, as --set lr=1e-3; "
+                "--set help lists them"
             )
         try:
             parsed = tomllib.loads(f"value = {value}")["value"]
