@@ -59,6 +59,7 @@ from refgen.systems.walking import by_parts
 from refgen.typing import Array, Cache, Grads, Params
 
 SPACINGS = ("time", "noise", "karras")
+PREDICTIONS = tuple(kind for kind in KINDS if kind != "mean")  # which belongs to a step
 Predict = Callable[[Array, float], Array]  # (x, t) -> the noise in x
 
 
@@ -131,7 +132,7 @@ class ScoreSDE(Single):
 
     def __post_init__(self) -> None:
         refuse_unknown("model", self.model, DENOISERS)
-        refuse_unknown("prediction", self.kind, KINDS)
+        refuse_unknown("prediction", self.kind, PREDICTIONS)
         refuse_unknown("loss weight", self.weight, self.weights)
         refuse_unknown("sampler", self.sampler, self.samplers)
         refuse_unknown("spacing", self.spacing, SPACINGS)

@@ -32,6 +32,7 @@ def test_a_system_is_called_by_its_id(name):
         ("ddpm", "sampler", "ddmi", "ddim"),
         ("vp-sde", "sampler", "dpm", "dpm-solver"),
         ("vp-sde", "kind", "nois", "noise"),
+        ("edm", "kind", "vel", "velocity"),
         ("vp-sde", "spacing", "karas", "karras"),
         ("vp-sde", "via", "subvp", "sub-vp"),
         ("improved-ddpm", "kind", "Noise", "noise"),
@@ -67,6 +68,11 @@ def test_a_sampler_that_is_none_is_answered_by_the_nearest(system, wrong, said):
     with pytest.raises(ValueError, match="has no sampler") as caught:
         made.sample(made.init(Noise(0)), 1, Noise(1), sampler=wrong)
     assert str(caught.value).startswith(said)
+
+
+def test_the_mean_of_a_step_is_no_prediction_in_continuous_time():
+    with pytest.raises(ValueError, match="unknown prediction 'mean'; there are data, noise, v"):
+        build("vp-sde", (2,), {"kind": "mean"})
 
 
 @pytest.mark.parametrize(("wrong", "meant"), [("DDPM", "ddpm"), ("VP-SDE", "vp-sde"), ("t", "T")])
