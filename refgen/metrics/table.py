@@ -113,6 +113,9 @@ def against_gaussians(rows: Sequence[Row]) -> str:
     lost = [f for f in BEST if gap(rows[0], f) >= min(gap(rival, f) for rival in rivals)]
     if len(lost) == len(BEST):
         return f"{name} is in no figure better than both Gaussians"
+    if len(lost) > len(BEST) / 2:
+        won = ", ".join(f for f in BEST if f not in lost)
+        return f"{name} is better than both Gaussians only in {won}"
     return f"{name} is better than both Gaussians" + (f", but for {', '.join(lost)}" * bool(lost))
 
 

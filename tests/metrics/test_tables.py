@@ -122,6 +122,9 @@ def test_a_system_is_better_than_both_gaussians_or_the_line_names_the_figures():
     assert line(bad, bad, bad) == "gan is in no figure better than both Gaussians"
     mixed = bad | {"one_nn": 0.55, "frechet": 0.5}
     assert line(good, bad, mixed) == "gan is better than both Gaussians, but for one_nn, frechet"
+    assert (
+        line(bad | {"recall": 0.9}, good, bad) == "gan is better than both Gaussians only in recall"
+    )
     below = good | {"one_nn": 0.3}  # copying, not likeness, goes below one half
     assert line(below, bad, mixed | {"frechet": 3.0}) == (
         "gan is better than both Gaussians, but for one_nn"
