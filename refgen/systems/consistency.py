@@ -48,7 +48,7 @@ from refgen import ops as reference
 from refgen import tree
 from refgen.models.denoiser import DENOISERS, denoiser
 from refgen.noise import Noise
-from refgen.objectives.consistency import Consistency, curriculum, karras_levels
+from refgen.objectives.consistency import DISTANCES, Consistency, curriculum, karras_levels
 from refgen.objectives.denoising import Denoising, LogNormalTimes
 from refgen.objectives.precondition import Preconditioned, even_weight
 from refgen.ops.protocol import Ops
@@ -125,6 +125,7 @@ class ConsistencyModel:
             )
         refuse_unknown("model", self.model, DENOISERS)
         refuse_unknown("target", self.target, TARGETS)
+        refuse_unknown("distance", self.distance, DISTANCES)
         _ = self.jumper, self.loss(self.coarse + 1)  # refuse settings that cannot be
         if not 0 < self.share < 1:
             raise ValueError(f"share is the teacher's part, between 0 and 1, not {self.share}")

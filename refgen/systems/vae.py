@@ -14,8 +14,9 @@ from refgen.layers import Sequence
 from refgen.models import mlp
 from refgen.noise import Noise
 from refgen.objectives import Elbo
+from refgen.objectives.elbo import LIKELIHOODS
 from refgen.ops.protocol import Ops
-from refgen.systems.system import Turn, refuse_sampler
+from refgen.systems.system import Turn, refuse_sampler, refuse_unknown
 from refgen.typing import Array, Grads, Params
 
 
@@ -37,6 +38,7 @@ class VAE:
     samplers: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
+        refuse_unknown("likelihood", self.likelihood, LIKELIHOODS)
         _ = self.objective  # refuses settings that cannot be
         if self.depth < 0:
             raise ValueError(f"depth counts hidden layers, 0 for none, not {self.depth}")

@@ -41,6 +41,8 @@ def test_a_system_is_called_by_its_id(name):
         *((name, "model", "unnet", "unet") for name in ("consistency", "progressive-distillation")),
         ("gan", "model", "dgan", "dcgan"),
         ("consistency", "target", "avarage", "average"),
+        ("consistency", "distance", "hubr", "huber"),
+        ("vae", "likelihood", "gausian", "gaussian"),
         ("ebm", "method", "denoise", "denoising"),
         ("text-cross-attention", "encoder", "learnt", "learned"),
         ("latent-diffusion", "condition", "captions", "caption"),
