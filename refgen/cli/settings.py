@@ -36,10 +36,11 @@ class Plan(NamedTuple):
         return named | {"shape": list(self.shape)} | asdict(self.recipe) | self.settings
 
     def own(self) -> dict[str, Any]:
-        """Return the settings of the system that are not its recipe's."""
+        """Return the settings of the system that are not what its recipe makes them."""
         kind = "images" if len(self.shape) == 3 else "points"
-        usual = self.entry.recipe(kind, str(self.settings.get("model", "")))
-        return {key: v for key, v in self.settings.items() if key not in usual or usual[key] != v}
+        recipe = self.entry.recipe(kind, str(self.settings.get("model", "")))
+        usual = _defaults(self.entry) | recipe
+        return {key: value for key, value in self.settings.items() if value != usual[key]}
 
     def build(self, ops: Any) -> "System":
         """Return the system. Raises Refusal for values that it refuses."""
@@ -121,8 +122,8 @@ def plan(
     T cuts those of the recipe, but not others.
     """
     new = _plan(entry, data, shape, backend, chosen)
-    defaults = {f.name: f.default for f in fields(entry.make)}  # type: ignore[arg-type]
-    T, steps = new.settings.get("T", defaults.get("T")), new.own().get("sample_steps", 0)
+    T = new.settings.get("T", _defaults(entry).get("T"))
+    steps = new.own().get("sample_steps", 0)
     if T and steps > T:
         raise terms.Refusal(
             f"{entry.id}: sample_steps={steps} visits more levels than T={T}: take 1 .. {T} of "
@@ -167,7 +168,7 @@ def table(entry: "Entry") -> str:
     """
     from refgen.training import Recipe
 
-    usual = {f.name: f.default for f in (*fields(Recipe), *fields(entry.make))}  # type: ignore[arg-type]
+    usual = {f.name: f.default for f in fields(Recipe)} | _defaults(entry)
     recipes = {kind: entry.recipe(kind) for kind in ("images", "points")}
     shown = {kind: usual | recipe for kind, recipe in recipes.items() if len(recipe) > 1}
     rows = [
@@ -185,6 +186,10 @@ def _as_toml(value: Any) -> str:
 def has(entry: "Entry", name: str) -> bool:
     """Say whether a system has a setting."""
     return name in {f.name for f in fields(entry.make)}  # type: ignore[arg-type]
+
+
+def _defaults(entry: "Entry") -> dict[str, Any]:
+    return {f.name: f.default for f in fields(entry.make)}  # type: ignore[arg-type]
 
 
 def _known(entry: "Entry") -> dict[str, type]:

@@ -38,6 +38,9 @@ def test_a_message_names_only_the_settings_that_are_not_the_recipes():
     with pytest.raises(terms.Refusal) as caught:
         planned("ddpm", IMAGE, hidden=0, clip=1.0).build(ops)
     assert str(caught.value).startswith("ddpm with hidden=0: ")
+    with pytest.raises(terms.Refusal) as caught:
+        planned("diffusion-policy", (20,), world="navigation", chunk=9).build(ops)
+    assert str(caught.value).startswith("diffusion-policy with chunk=9: ")
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
