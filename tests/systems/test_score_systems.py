@@ -100,7 +100,7 @@ def test_samples_depend_on_the_place_alone(name):
         assert np.array_equal(one, again)
         np.testing.assert_allclose(more[:2], one, rtol=1e-9)  # companions change nothing
         assert not np.allclose(one, other)
-    with pytest.raises(ValueError, match="no sampler 'dim': (it has|did you mean)"):
+    with pytest.raises(ValueError, match=r"no sampler 'dim': (it has|did you mean)"):
         draw(system, params, 2, Noise(3), sampler="dim")
     with pytest.raises(ValueError, match="cannot take -1 sampling steps"):
         draw(system, params, 2, Noise(3), steps=-1)
