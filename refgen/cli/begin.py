@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from refgen.systems import Entry
     from refgen.training import Run, State
 
+LARGE = 4096  # a batch that no data set is too small for
+
 
 def new(args: argparse.Namespace, entry: "Entry") -> "tuple[Plan, Dataset, Path]":
     """Settle a new run: flags over the config file over the recipe."""
@@ -35,12 +37,24 @@ def new(args: argparse.Namespace, entry: "Entry") -> "tuple[Plan, Dataset, Path]
     flags = {key: getattr(args, key) for key in ("steps", "batch", "lr", "seed")}
     chosen = recipe | chosen | own
     chosen |= {key: value for key, value in flags.items() if value is not None}
+    _refuse_batch(int(chosen.get("batch", 0)), dataset)
     backend = args.backend or file.get("backend", "auto")
     return (
         settings.plan(entry, _lasting(data), dataset.shape, backend, chosen),
         dataset,
         _folder(args, entry, data),
     )
+
+
+def _refuse_batch(batch: int, dataset: "Dataset") -> None:
+    """Raise Refusal for a batch that holds every example many times over: memory ends first."""
+    count = len(dataset.split()[0])
+    most = max(LARGE, 16 * count)
+    if batch > most:
+        raise terms.Refusal(
+            f"--batch {batch}: {dataset.name} has {count:,} examples to learn from; take a "
+            f"batch of {most:,} or fewer"
+        )
 
 
 def resumed(args: argparse.Namespace, entry: "Entry") -> "tuple[Plan, Dataset, Path]":

@@ -72,7 +72,8 @@ def run(args: argparse.Namespace) -> int:
     with terms.refusing():
         system = generative(plan.build(ops))
     request = _request(args, system)
-    terms.say(f"drawing {args.n} from {plan.entry.id} after {state.step} steps, backend {chosen}")
+    learned = terms.several(state.step, "step")
+    terms.say(f"drawing {args.n} from {plan.entry.id} after {learned}, backend {chosen}")
     _say_what_is_drawn(system, request)
     with terms.refusing():  # a sampler or steps that the system does not have
         samples = draw(

@@ -64,6 +64,7 @@ MISUSES = [
     ("train vae --steps many", 2, "'many'"),
     ("train vae --batch 0", 2, "--batch"),
     ("train vae --batch 1.5", 2, "--batch"),
+    ("train vae --batch 100000", 2, "a batch of 20,752 or fewer"),
     ("train vae --lr 0", 2, "--lr"),
     ("train vae --lr nan", 2, "--lr"),
     ("train vae --lr fast", 2, "'fast'"),
