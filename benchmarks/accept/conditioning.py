@@ -15,11 +15,11 @@ from benchmarks.accept.measuring import (
     medians,
     trained,
 )
+from refgen.cli.fidelity import decibels, enlarging, reconstructed
 from refgen.data import Dataset, load
 from refgen.data.captions import LANGUAGES
-from refgen.data.resize import bicubic, reduce
+from refgen.data.resize import reduce
 from refgen.data.scenes import look
-from refgen.metrics.psnr import psnr
 from refgen.noise import Noise
 from refgen.systems.system import Labelled, Request, draw
 from refgen.training.judge import judge_of
@@ -30,26 +30,13 @@ EACH = 10  # scenes asked for by each caption
 GUIDANCE = 2.0  # the one weight at which labels and captions are asked for a second time
 
 
-def decibels(found: Array, truth: Array) -> float:
-    """Return the mean PSNR of pictures, limited to the range of the data first."""
-    return float(np.mean(psnr(np.clip(found, -1, 1), truth)))
-
-
-def enlarging(system: Any, params: Any, held_out: Array, noise: Noise) -> dict[str, float]:
-    """Return the PSNR of bicubic, of one draw and of the mean of DRAWS draws."""
-    truth = held_out[:PICTURES]
-    small = reduce(truth, system.factor)
-    one = system.enlarge(params, small, noise)
-    several = system.enlarge(params, small, noise, draws=DRAWS)
-    found = {
-        "psnr_bicubic": decibels(bicubic(small, system.factor), truth),
-        "psnr_one_draw": decibels(one, truth),
-        "psnr_mean_of_draws": decibels(several, truth),
-    }
-    gains = {
-        key.replace("psnr", "gain"): value - found["psnr_bicubic"] for key, value in found.items()
-    }
-    return found | {key: gain for key, gain in gains.items() if key != "gain_bicubic"}
+def enlarged(system: Any, params: Any, held_out: Array, noise: Noise) -> dict[str, float]:
+    """Return the PSNR of bicubic, of one draw and of the mean of DRAWS, and the gains of both."""
+    found = enlarging(system, params, held_out[:PICTURES], noise, draws=DRAWS)
+    names = ("psnr_bicubic", "psnr_one_draw", "psnr_mean_of_draws")
+    row = dict(zip(names, found.values(), strict=True))
+    gains = {name.replace("psnr", "gain"): row[name] - row["psnr_bicubic"] for name in names[1:]}
+    return row | gains
 
 
 def super_resolution(seeds: Sequence[int] = SEEDS, **settings: Any) -> Measured:
@@ -59,7 +46,7 @@ def super_resolution(seeds: Sequence[int] = SEEDS, **settings: Any) -> Measured:
     for seed in seeds:
         system, state = trained("super-resolution", train_set, seed, **settings)
         place = Noise(seed).at("judge")
-        row = enlarging(system, state.average, held_out.data, place.at("enlarge"))
+        row = enlarged(system, state.average, held_out.data, place.at("enlarge"))
         rows.append(row | figures(draw(system, state.average, COUNT, place), dataset))
     return {f"digits_{key}": value for key, value in medians(rows).items()}
 
@@ -70,7 +57,7 @@ def clothes_enlarged(factor: int = 1, **settings: Any) -> Measured:
     pictures = reduce(clothes.data, factor) if factor > 1 else clothes.data
     train_set, held_out = replace(clothes, data=pictures).split()
     system, state = trained("super-resolution", train_set, 0, **settings)
-    found = enlarging(system, state.average, held_out.data, Noise(0).at("judge", "enlarge"))
+    found = enlarged(system, state.average, held_out.data, Noise(0).at("judge", "enlarge"))
     return {f"fashion_seed0_{key}": value for key, value in found.items()}
 
 
@@ -156,13 +143,6 @@ def latent(data: str, seeds: Sequence[int] = SEEDS, **settings: Any) -> Measured
         rows.append(row)
     found: Measured = {f"{data}_{key}": value for key, value in medians(rows).items()}
     return found | {f"{data}_judge_accuracy": judge.accuracy}
-
-
-def reconstructed(system: Any, params: Any, images: Array) -> Array:
-    """Return images decoded from their codes."""
-    model, own = system.autoencoder, params["autoencoder"]
-    back: Array = model.decode(own, model.encode(own, images))
-    return back
 
 
 def accept_super_resolution() -> Measured:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from refgen.cli import rollouts, terms
+from refgen.cli.fidelity import fidelity
 from refgen.cli.progress import Progress
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def judge(
     if is_acting(system):
         return rollouts.judge(cast(Any, system), params, dataset, noise)
     lines = likelihood(name, system, params, dataset, noise.at("likelihood"))
+    lines += fidelity(system, params, dataset, noise.at("fidelity"))
     if not is_generative(system):
         return lines
     if can_be_judged(dataset):

@@ -1,5 +1,7 @@
 """What `refgen train` says of samples and of a classifier, and what it refuses."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -42,6 +44,15 @@ def test_scenes_are_counted_by_their_sentences(refgen, hasty):
     assert answer.code == 0, answer.err
     assert "\n3 one dark three " in answer.out
     assert "\n39 two bright nines " in answer.out
+
+
+def test_enlarged_and_decoded_pictures_are_compared_with_the_true_ones(refgen, hasty):
+    few = ("--steps", 1, *TINY, "--set", "hidden=16", "--set", "T=4", "--set", "sample_steps=2")
+    large = refgen("train", "super-resolution", *few)
+    said = r"64 held-out images enlarged from 1/2 of their size: 14.1 dB by bicubic, .* by one draw"
+    assert re.search(said, large.out), large.err
+    coded = refgen("train", "latent-diffusion", *few, "--set", "channels=4")
+    assert re.search(r"\n64 held-out images decoded from their codes: -?\d+\.\d dB\n", coded.out)
 
 
 def test_quiet_trains_the_judge_in_silence(refgen, hasty, monkeypatch, tmp_path):
