@@ -35,6 +35,8 @@ SCHEDULE = discretized(PATH, LEVELS)
 SHOTS = (0.0, 0.08, 0.2, 0.4, 1.0)
 CALLS = (5, 10, 20, 50, 100, 200)
 COLUMNS = (5, 10, 20, 50, 200)
+PAIRS = 20  # sets of the toy beside a set of the toy
+REACH = 2.9  # of a panel
 COMPARED = {
     "ancestral, posterior": ("ancestral", RED),
     "reverse sde": ("reverse SDE", AMBER),
@@ -102,7 +104,7 @@ def _back(panels: Any) -> None:
             ax.plot(*paths[:, i].T, lw=0.8, color=colour, alpha=0.65)
         ax.scatter(*x.T, s=14, facecolor=PAPER, edgecolor=INK, linewidths=0.8, zorder=3)
         ax.scatter(*end.T, s=16, color=colour, edgecolor=PAPER, linewidths=0.5, zorder=3)
-        _plain(ax, 3.2, title)
+        _plain(ax, max(3.2, 1.05 * float(np.abs(x).max())), title)
 
 
 def _strips(panels: Any) -> None:
@@ -154,24 +156,29 @@ def samplers() -> Path:
     parts: Any = figure.subfigures(1, 2, width_ratios=(1.55, 1.0))
     left, right = parts
     cells = left.subplots(len(COMPARED), len(COLUMNS))
-    real, other = (WORLD.sample(10_000, Noise(6).at(name)) for name in ("real", "other"))
-    floor, curve = sliced_wasserstein(real, other, Noise(7)), right.subplots()
+    real = WORLD.sample(10_000, Noise(6).at("real"))
+    others = (WORLD.sample(10_000, Noise(6).at("other", i)) for i in range(PAIRS))
+    floor = [sliced_wasserstein(other, real, Noise(7)) for other in others]
+    curve = right.subplots()
     for line, (name, (title, colour)) in zip(cells, COMPARED.items(), strict=True):
         made = {calls: after(SAMPLERS[name], calls, predict) for calls in CALLS}
         far = [(n, sliced_wasserstein(x, real, Noise(7))) for n, x in made.values()]
         curve.loglog(*zip(*far, strict=True), "o-", ms=4, lw=1.6, color=colour, label=title)
         print(title, [(n, round(value, 4)) for n, value in far], flush=True)
         for ax, calls in zip(line, COLUMNS, strict=True):
-            _, x = made[calls]
+            count, x = made[calls]
             ax.scatter(*x[:1500].T, s=1.6, color=colour, linewidths=0)
-            _plain(ax, 2.9, "")
+            _plain(ax, REACH, "")
+            outside = float(np.mean(np.max(np.abs(x), axis=1) > REACH))
+            notes = [f"{count} calls"] if count != calls else []
+            notes += [f"{outside:.0%} outside"] if outside > 0.02 else []
+            ax.text(0, -REACH, ", ".join(notes), fontsize=8, color=GREY, ha="center", va="top")
         line[0].set_ylabel(title, fontsize=10, color=INK)
     for ax, calls in zip(cells[0], COLUMNS, strict=True):
         ax.set_title(f"{calls} calls", fontsize=10, color=INK)
-    curve.axhline(floor, lw=1, ls="--", color=GREY)
-    curve.text(
-        CALLS[-1], floor * 0.86, "two real sets", fontsize=9, color=GREY, ha="right", va="top"
-    )
+    curve.axhspan(min(floor), max(floor), color=GREY, alpha=0.15, lw=0)
+    words = f"{PAIRS} other sets of the toy itself"
+    curve.text(CALLS[0], min(floor) * 1.1, words, fontsize=9, color=GREY, ha="left", va="bottom")
     curve.set_xlabel("network calls", fontsize=10, color=INK)
     curve.set_title(
         "squared sliced Wasserstein distance, 10,000 samples", loc="left", fontsize=11, color=INK
