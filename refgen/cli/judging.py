@@ -126,12 +126,17 @@ def likelihood(
     import math
 
     from refgen import tree
+    from refgen.systems.ebm import EBM
     from refgen.systems.improved_ddpm import ImprovedDDPM
 
     _, held_out = dataset.split()
     one = "image" if dataset.kind == "images" else "point"
     if isinstance(system, ImprovedDDPM):
         return bound(system, params, dataset, noise)
+    if isinstance(system, EBM) and dataset.kind == "points" and system.dim <= 2:
+        here, data = tree.map(system.ops.put, params), system.ops.put(held_out.data)
+        nats = float(system.ops.fetch(system.log_density(here, data)).mean(dtype="float64"))
+        return [f"log-likelihood {nats:.3f} nats per point, mean of {len(held_out)} held out"]
     if name not in ("vae", "realnvp"):
         return []
     here, data = tree.map(system.ops.put, params), system.ops.put(held_out.data)

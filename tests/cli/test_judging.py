@@ -55,6 +55,16 @@ def test_enlarged_and_decoded_pictures_are_compared_with_the_true_ones(refgen, h
     assert re.search(r"\n64 held-out images decoded from their codes: -?\d+\.\d dB\n", coded.out)
 
 
+def test_energies_of_points_have_a_likelihood(refgen):
+    small = ("--set", "hidden=8", "--set", "points=9", "--backend", "numpy")
+    answer = refgen("train", "ebm", "--data", "toy:moons", "--steps", 1, *small)
+    said = re.search(
+        r"log-likelihood (-?\d+\.\d+) nats per point, mean of \d+ held out", answer.out
+    )
+    assert said, answer.err
+    assert -8 < float(said[1]) < -1.5  # a wide Gaussian's, before anything is learnt
+
+
 def test_quiet_trains_the_judge_in_silence(refgen, hasty, monkeypatch, tmp_path):
     monkeypatch.setenv("REFGEN_CACHE", str(tmp_path / "fresh"))
     answer = refgen("train", "vae", "--steps", 1, *TINY, "--quiet")
