@@ -15,7 +15,7 @@ MODELS = {  # what another network is trained by
 CORRECTED = {  # many steps of Langevin at each level, as in NCSN
     "sampler": "predictor-corrector",
     "sample_steps": 30,
-    "corrections": 5,
+    "corrections": 3,
     "ratio": 0.39,
     "spacing": "noise",
 }
