@@ -8,6 +8,7 @@ import numpy as np
 
 from benchmarks.accept.measuring import (
     COUNT,
+    DIGITS,
     SEEDS,
     Bars,
     Measured,
@@ -161,14 +162,13 @@ MEASURE: dict[str, Callable[[], Measured]] = {
     "text-cross-attention": text,
     "latent-diffusion": accept_latent_diffusion,
 }
-IMAGES = {"precision": 0.712, "recall": 0.822, "copy_ratio": 0.9}  # of class Gaussians; of copies
 BARS: dict[str, Bars] = {
     "super-resolution": {
         "digits_gain_one_draw": (">=", 0.1),  # decibels above bicubic
         "digits_gain_mean_of_draws": (">=", 0.1),
         "fashion_seed0_gain_one_draw": (">=", 0.1),
         "fashion_seed0_gain_mean_of_draws": (">=", 0.1),
-        **{f"digits_{figure}": (">=", limit) for figure, limit in IMAGES.items()},
+        **DIGITS,
     },
     "text-cross-attention": {
         "scenes_sentence": (">=", 0.9),
@@ -180,6 +180,6 @@ BARS: dict[str, Bars] = {
     "latent-diffusion": {
         "digits_reconstruction_psnr": (">=", 30.0),
         "digits_recognised_guided": (">=", 0.958),  # the judge's accuracy, 0.988, less 3 points
-        **{f"digits_{figure}": (">=", limit) for figure, limit in IMAGES.items()},
+        **DIGITS,
     },
 }

@@ -7,6 +7,7 @@ import numpy as np
 
 from benchmarks.accept.measuring import (
     COUNT,
+    DIGITS,
     SEEDS,
     Bars,
     Measured,
@@ -111,16 +112,11 @@ def ring_figures(name: str) -> Measured:
 
 
 MEASURE = {"ddpm": accept_ddpm, "improved-ddpm": accept_improved_ddpm, "ddim": accept_ddim}
-IMAGES: Bars = {
-    "digits_precision": (">=", 0.712),
-    "digits_recall": (">=", 0.822),
-    "digits_copy_ratio": (">=", 0.9),
-}
 BARS: dict[str, Bars] = {
-    "ddpm": {**IMAGES, "ring_bayes_distance": ("<=", 0.03)},
-    "improved-ddpm": {**IMAGES, "digits_bits_per_dimension": ("<=", 2.42)},
+    "ddpm": {**DIGITS, "ring_bayes_distance": ("<=", 0.03)},
+    "improved-ddpm": {**DIGITS, "digits_bits_per_dimension": ("<=", 2.42)},
     "ddim": {
-        **IMAGES,
+        **DIGITS,
         "ring_ratio": ("<=", 1.44),
         "ring_deviation": ("<=", 3.0),
         "ring_spread": ("<=", 0.1),

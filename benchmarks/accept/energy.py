@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.accept.measuring import SEEDS, Bars, Measured, image_figures, trained
+from benchmarks.accept.measuring import DIGITS, SEEDS, Bars, Measured, image_figures, trained
 from refgen import metrics
 from refgen.data import load
 from refgen.data.toys import Toy, toy
@@ -88,8 +88,6 @@ BARS: dict[str, Bars] = {
         "ring_weights_off": ("<=", 0.01),
         "ring_grid_distance": ("<=", 1.44),
         "moons_contrastive_gap_nats": ("<=", 0.1),
-        "digits_precision": (">=", 0.712),
-        "digits_recall": (">=", 0.822),
-        "digits_copy_ratio": (">=", 0.9),
+        **DIGITS,
     }
 }

@@ -12,7 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.accept.measuring import COUNT, SEEDS, Bars, Measured, figures, medians, trained
+from benchmarks.accept.measuring import (
+    COUNT,
+    DIGITS,
+    SEEDS,
+    Bars,
+    Measured,
+    figures,
+    medians,
+    trained,
+)
 from refgen.data import Dataset, load
 from refgen.exact import Mixture
 from refgen.noise import Noise
@@ -105,9 +114,7 @@ def accept(name: str) -> Measured:
 MEASURE: dict[str, Callable[[], Measured]] = {name: partial(accept, name) for name in WEIGHTS}
 BARS: dict[str, Bars] = {
     name: {
-        "digits_precision": (">=", 0.712),
-        "digits_recall": (">=", 0.822),
-        "digits_copy_ratio": (">=", 0.9),
+        **DIGITS,
         "digits_recognised_less_judge": (">=", -MARGIN),
         "digits_guided_recall": (">=", 0.3),
         "mixture_ancestral_standard_errors": ("<=", 3.0),

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.accept.measuring import SEEDS, Bars, Measured, image_figures, trained
+from benchmarks.accept.measuring import DIGITS, SEEDS, Bars, Measured, image_figures, trained
 from refgen import metrics, tree
 from refgen.data import Dataset
 from refgen.data.toys import toy
@@ -137,9 +137,7 @@ MEASURE: dict[str, Callable[[], Measured]] = {
     "edm": both("edm"),
 }
 COMMON: Bars = {
-    "digits_precision": (">=", 0.712),
-    "digits_recall": (">=", 0.822),
-    "digits_copy_ratio": (">=", 0.9),
+    **DIGITS,
     "ring_distance": ("<=", 1.44),
     "ring_weights": ("<=", 3.0),
     "ring_spread": ("<=", 0.1),
