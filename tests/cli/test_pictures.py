@@ -94,9 +94,10 @@ def test_points_are_framed_by_samples_too_and_axes_are_labelled(drawn):
 @pytest.mark.parametrize("dim", [1, 2])
 @pytest.mark.parametrize("far", [0.0, 1e9, np.nan])
 def test_a_few_points_are_drawn_without_warnings(tmp_path, dim, far):
-    data, samples = np.ones((1, dim)), np.ones((3, dim)) + far
-    pictures.scatter(samples, data, tmp_path / "a.png")
-    pictures.scatter(samples, np.concatenate([data, data + 1]), tmp_path / "a.png")
+    one, samples = np.ones((1, dim)), np.ones((3, dim)) + far
+    for name, data in (("one", one), ("two", np.concatenate([one, one + 1]))):
+        pictures.scatter(samples, data, tmp_path / f"{name}.png")
+        assert min(size(tmp_path / f"{name}.png")) > 300
 
 
 def test_a_histogram_of_few_has_few_bins_and_a_label(drawn):

@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 
 from refgen import check
-from refgen.exact import Gaussian, Mixture
+from refgen.exact import Mixture
 from refgen.noise import Noise
-from refgen.processes.path import EDM, VE, VP, CosinePath, SubVP
+from refgen.processes.path import VE, VP, CosinePath
 from refgen.samplers.ode import TABLEAUX, solve, solve_with_density
 from refgen.samplers.probability_flow import (
     ProbabilityFlow,
     log_density,
     sample_probability_flow,
 )
+from tests.laws.paths import PATHS, WORLD
 
 RULES = sorted(TABLEAUX)
-WORLD = Gaussian(np.array([0.5, -0.3]), np.array([[0.6, 0.2], [0.2, 0.4]]))
 BLOBS = Mixture(np.array([0.3, 0.7]), np.array([[-1.0, 0.0], [1.0, 0.5]]), np.array([0.09, 0.05]))
 
 
@@ -77,15 +77,6 @@ def test_a_flow_followed_back_returns(rule):
     back = solve(swirl, there, times[::-1], rule=rule)
     gone = {"euler": 0.05, "midpoint": 1e-4, "heun": 1e-4, "rk4": 1e-8}[rule]
     assert np.abs(back - x).max() < gone
-
-
-PATHS = {
-    "vp": VP(),
-    "sub-vp": SubVP(),
-    "ve": VE(0.01, 8.0),
-    "cosine": CosinePath(),
-    "edm": EDM(8.0),
-}
 
 
 def flow_map(world, path, x, start, end):

@@ -19,9 +19,10 @@ from refgen.systems.super_resolution import SuperResolution
 from refgen.systems.system import Labelled, Request, Turn, draw
 from refgen.systems.telling import ByCaption, ByLabel, nothing, sometimes_nothing
 from refgen.systems.text import Text
-from refgen.training import Recipe, Run, require_labels, train
+from refgen.training import Recipe, require_labels, train
 from refgen.training.loop import start, take_step
 from tests.systems.conditional import IMAGE, POINT, TINY, batch_of, cases, dataset, each, moved
+from tests.systems.stopped import stopped_and_ended
 
 
 @each
@@ -176,13 +177,7 @@ def test_a_run_stopped_between_two_players_goes_on_to_the_same_bits(tmp_path):
     recipe = Recipe(6, batch=4, save_every=2)
     whole = train(system, data, recipe)
     for stop in (2, 4):
-        run = Run.create(tmp_path / str(stop), {"steps": 6})
-        state = start(system, recipe)
-        for _ in range(stop):
-            state, _ = take_step(system, data, recipe, state)
-        run.save(state)
-        again, _ = run.latest()
-        ended = train(system, data, recipe, run, state=again)
+        ended = stopped_and_ended(system, data, recipe, stop, tmp_path / str(stop))
         for a, b in zip(tree.leaves(whole.params), tree.leaves(ended.params), strict=True):
             assert np.array_equal(a, b)
 

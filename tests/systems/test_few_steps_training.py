@@ -16,9 +16,10 @@ from refgen.noise import Noise
 from refgen.systems.consistency import ConsistencyModel
 from refgen.systems.progressive_distillation import Progressive, even_times, named
 from refgen.systems.system import Stage, Turn, draw
-from refgen.training import Recipe, Run, train
+from refgen.training import Recipe, train
 from refgen.training.loop import start, take_step
 from tests.duck import Duck, undress
+from tests.systems.stopped import stopped_and_ended
 
 pytestmark = pytest.mark.tiny
 IMAGE, POINT = (4, 4, 1), (2,)
@@ -226,13 +227,7 @@ def test_a_run_stopped_anywhere_goes_on_to_the_same_bits(name, tmp_path):
     data, recipe = dataset(system.shape), Recipe(10, batch=4, save_every=20)
     whole = train(system, data, recipe)
     for stop in (4, 5, 7, 9):  # parts of `halving` begin at 4 and 7
-        run = Run.create(tmp_path / str(stop), {"steps": 10})
-        state = start(system, recipe)
-        for _ in range(stop):
-            state, _ = take_step(system, data, recipe, state)
-        run.save(state)
-        again, _ = run.latest()
-        ended = train(system, data, recipe, run, state=again)
+        ended = stopped_and_ended(system, data, recipe, stop, tmp_path / str(stop))
         assert same(whole.params, ended.params)
         assert same(whole.moments, ended.moments)
 
